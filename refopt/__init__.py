@@ -1,0 +1,1 @@
+"""refopt: which optimizer is this, exactly, and is it right?"""

@@ -1,0 +1,1 @@
+"""Number systems that the rules run on besides arrays: error bounds and symbols."""

@@ -1,0 +1,80 @@
+"""SymPy symbols: what a rule computes, as an expression for one generic element.
+
+Sums over a tensor stay opaque (``total(x)``), since one element cannot stand for all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import sympy as sp
+
+from refopt.xp import Array, Namespace
+
+
+class total(sp.Function):  # noqa: N801  SymPy names functions as they print
+    """The sum of a tensor's elements."""
+
+
+class row_mean(sp.Function):  # noqa: N801
+    """The mean over all axes but the first."""
+
+
+class any_in_row(sp.Function):  # noqa: N801
+    """1 where an element of the row is not zero, else 0."""
+
+
+class SymbolsNamespace(Namespace):
+    """The functions of :mod:`refopt.xp` on expressions."""
+
+    def sqrt(self, x: Array) -> Array:
+        return sp.sqrt(x)
+
+    def abs(self, x: Array) -> Array:
+        return sp.Abs(x)
+
+    def sign(self, x: Array) -> Array:
+        return sp.sign(x)
+
+    def maximum(self, x: Array, y: Array) -> Array:
+        return sp.Max(x, y)
+
+    def minimum(self, x: Array, y: Array) -> Array:
+        return sp.Min(x, y)
+
+    def cos(self, x: Array) -> Array:
+        return sp.cos(x)
+
+    def where(self, condition: Array, x: Array, y: Array) -> Array:
+        if isinstance(condition, bool):
+            return x if condition else y
+        return sp.Piecewise((x, condition), (y, True))
+
+    def sum(self, x: Array) -> Array:
+        return total(sp.expand(x))
+
+    def mean(self, x: Array, axis: tuple[int, ...]) -> Array:
+        return row_mean(x)
+
+    def any(self, x: Array, axis: tuple[int, ...]) -> Array:
+        return x
+
+    def is_real(self, x: Array) -> bool:
+        return bool(x.is_real)
+
+    def asarray(self, x: Array) -> Array:
+        return x
+
+    def full_like(self, x: Array, value: Array) -> Array:
+        return sp.sympify(value)
+
+    def scalar_like(self, x: Array, value: Array) -> Array:
+        return sp.sympify(value)
+
+
+SYMBOLS: Final = SymbolsNamespace()
+
+
+def exact(value: Any) -> Any:
+    """A literal of the source as the rational number that was meant: 0.96 is 24/25."""
+    return sp.nsimplify(str(value), rational=True)

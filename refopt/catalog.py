@@ -1,0 +1,139 @@
+"""Names to optimizers: every rule, variant and composition, and the expressions that stack them."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final
+
+from refopt.optimizer import Optimizer, RuleConstructor, VariantConstructor
+from refopt.rules.adam import adam, adam_epsilon_hat, adam_epsilon_inside, adam_uncorrected
+from refopt.rules.sgd import sgd, sgd_ema, sgd_lr_inside
+from refopt.variants import accumulation, clip, l2, lookahead, weight_decay
+
+RULES: Final[Mapping[str, RuleConstructor]] = {
+    function.__name__: RuleConstructor(function, lr)
+    for lr, functions in {
+        1e-3: (adam, adam_epsilon_hat, adam_epsilon_inside, adam_uncorrected),
+        1e-2: (sgd, sgd_ema, sgd_lr_inside),
+    }.items()
+    for function in functions
+}
+"""The rules, with the learning rates that their sources recommend."""
+
+
+def _variants(*modules: ModuleType) -> dict[str, VariantConstructor]:
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, VariantConstructor)
+    }
+
+
+VARIANTS: Final[Mapping[str, VariantConstructor]] = _variants(
+    accumulation, clip, l2, lookahead, weight_decay
+)
+
+COMPOSITIONS: Final[Mapping[str, str]] = {
+    "adamw": "weight_decay(adam)",
+}
+"""Optimizers that are nothing but a rule with variants."""
+
+
+class CatalogError(ValueError):
+    """An expression names something that does not exist, or is not an expression."""
+
+
+def names() -> list[str]:
+    """Every name that an expression may use."""
+    return [*RULES, *COMPOSITIONS, *VARIANTS]
+
+
+Forms = Callable[[str], str | None]
+"""What a name stands for in a dialect: an expression, in which ``_`` is the optimizer inside."""
+
+
+def build(expression: str, forms: Forms | None = None) -> Optimizer:
+    """The optimizer that an expression describes.
+
+    >>> str(build("lookahead(adamw(beta1=0.95), k=6)"))
+    'lookahead(weight_decay(adam(beta1=0.95)), k=6)'
+
+    Raises:
+        CatalogError: the expression does not parse or uses an unknown name.
+        TypeError: a hyperparameter does not exist.
+        ValueError: a hyperparameter lies outside its domain.
+    """
+    return _Reader(expression, forms or _canonical).read(_parsed(expression), None)
+
+
+def _parsed(expression: str) -> ast.expr:
+    try:
+        return ast.parse(expression.strip(), mode="eval").body
+    except SyntaxError:
+        raise CatalogError(
+            f"{expression!r} is not an expression such as 'lookahead(adam, k=5)'"
+        ) from None
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the syntax tree of an expression."""
+
+    expression: str
+    forms: Forms
+
+    def read(self, node: ast.expr, inside: Optimizer | None) -> Optimizer:
+        match node:
+            case ast.Name(id="_") if inside is not None:
+                return inside
+            case ast.Name(id=name):
+                return self._named(name, [], {}, inside)
+            case ast.Call(func=ast.Name(id=name), args=positional, keywords=keywords):
+                hyperparameters = {k.arg: self._literal(k.value) for k in keywords if k.arg}
+                return self._named(name, positional, hyperparameters, inside)
+        raise CatalogError(f"{ast.unparse(node)!r} in {self.expression!r} is not an optimizer")
+
+    def _named(
+        self,
+        name: str,
+        positional: list[ast.expr],
+        hyperparameters: dict[str, Any],
+        inside: Optimizer | None,
+    ) -> Optimizer:
+        form = self.forms(name)
+        if name in VARIANTS:
+            if not positional:
+                raise CatalogError(f"{name} needs an optimizer inside, such as {name}(adam)")
+            inner = self.read(positional[0], inside)
+            values = [self._literal(value) for value in positional[1:]]
+            if form is None:
+                return VARIANTS[name](inner, *values, **hyperparameters)
+            given = dict(zip(VARIANTS[name].defaults, values, strict=False)) | hyperparameters
+            return _Reader(form, _canonical).read(_parsed(form), inner).with_outer(inner, given)
+        if name not in RULES and name not in COMPOSITIONS:
+            near = difflib.get_close_matches(name, names(), n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "`refopt list` shows all names"
+            raise CatalogError(f"no optimizer is named {name!r}; {hint}")
+        if positional:
+            raise CatalogError(f"{name} goes around nothing: give it hyperparameters by name")
+        if form is not None:
+            return build(form).with_hyperparameters(**hyperparameters)
+        if name in RULES:
+            return RULES[name](**hyperparameters)
+        return build(COMPOSITIONS[name], self.forms).with_hyperparameters(**hyperparameters)
+
+    def _literal(self, node: ast.expr) -> Any:
+        try:
+            return ast.literal_eval(node)
+        except ValueError:
+            text = ast.unparse(node)
+            raise CatalogError(f"{text!r} in {self.expression!r} is not a number") from None
+
+
+def _canonical(name: str) -> None:
+    """In the canonical form every name stands for itself."""

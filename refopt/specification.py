@@ -1,0 +1,184 @@
+"""Reads spec/: what each optimizer is, where it comes from, and how frameworks differ.
+
+The files are the second, independent statement of every optimizer: their equations are written by
+hand from the source and proven equal to the code. Nothing here is generated from the rules.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import tomllib
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any, Literal
+
+import msgspec
+
+from refopt.catalog import build
+from refopt.optimizer import Optimizer
+
+
+class SpecificationError(ValueError):
+    """A file of the specification is missing or malformed; says which file, which key and why."""
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of a specification file; unknown keys are errors."""
+
+
+class Source(Record):
+    """Where a definition comes from."""
+
+    citation: str
+    where: str
+    url: str
+
+
+class Hyperparameter(Record):
+    """A hyperparameter: its LaTeX symbol, what it means, the source's default, and its domain."""
+
+    name: str
+    symbol: str
+    meaning: str
+    domain: str
+    default: float | bool | int | dict[str, float] | None = None
+
+
+class StateArray(Record):
+    """A state array: its LaTeX symbol, what it holds, and its value before the first step."""
+
+    name: str
+    symbol: str
+    meaning: str
+    initial: str
+
+
+class Form(Record):
+    """Another algorithm under the same name, with equations of its own."""
+
+    summary: str
+    equations: tuple[str, ...]
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    state: tuple[StateArray, ...] | None = None
+
+
+class Cell(Record):
+    """One check of the matrix: a spec expression, and options that are passed through."""
+
+    spec: str
+    options: dict[str, Any] = {}
+
+
+class Dialect(Record):
+    """A framework's form of an optimizer.
+
+    Attributes:
+        framework: the package that it belongs to.
+        version: the version that was read.
+        source: the file that was read.
+        form: the expression of the form; ``_`` stands for the optimizer inside a variant.
+        differences: from the canonical form, in words.
+        target: the class or function, ``package.module:attribute``, where it can be checked.
+        wraps: how a variant's target takes the optimizer inside it.
+        arguments: the framework's argument names, and the canonical hyperparameters they take.
+        defaults: the framework's defaults by its own names.
+        cells: the checks of the matrix.
+    """
+
+    framework: str
+    version: str
+    source: str
+    form: str
+    differences: tuple[str, ...] = ()
+    target: str | None = None
+    wraps: Literal["argument", "chain", "option"] | None = None
+    arguments: dict[str, str | tuple[str, ...]] = {}
+    defaults: dict[str, Any] = {}
+    cells: tuple[Cell, ...] = ()
+
+
+class Specification(Record):
+    """One file of spec/."""
+
+    name: str
+    title: str
+    kind: Literal["rule", "composition", "variant", "schedule"]
+    summary: str
+    sources: tuple[Source, ...]
+    equations: tuple[str, ...]
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    state: tuple[StateArray, ...] = ()
+    properties: tuple[str, ...] = ()
+    forms: dict[str, Form] = {}
+    dialects: dict[str, Dialect] = {}
+
+
+def folder() -> Traversable:
+    """The folder of specification files: inside the installed package, or beside it in a clone."""
+    installed = files("refopt") / "spec"
+    return installed if installed.is_dir() else files("refopt").joinpath("../spec")
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """The names of all specifications, in alphabetical order."""
+    found = (entry.name for entry in folder().iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
+
+
+@functools.cache
+def load(name: str) -> Specification:
+    """The specification of a rule, variant, schedule or composition.
+
+    Raises:
+        SpecificationError: there is none of that name, or its file is malformed.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`refopt list` shows all names"
+        raise SpecificationError(f"no specification is named {name!r}; {hint}")
+    return parse(f"spec/{name}.toml", folder().joinpath(f"{name}.toml").read_text("utf-8"))
+
+
+def parse(file: str, text: str) -> Specification:
+    """A specification from the text of its file.
+
+    Raises:
+        SpecificationError: the text is not TOML, or breaks the schema.
+    """
+    try:
+        spec = msgspec.convert(tomllib.loads(text), Specification)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecificationError(f"{file}: not TOML: {error}") from None
+    except msgspec.ValidationError as error:
+        reason, _, key = str(error).partition(" - at ")
+        raise SpecificationError(f"{file}: {key.strip('`') or '$'}: {reason}") from None
+    return spec
+
+
+def resolve(expression: str, dialect: str | None = None) -> Optimizer:
+    """The optimizer of an expression, in its canonical form or as a framework has it.
+
+    Each name that has the dialect stands for its form; others stay canonical.
+
+    >>> str(resolve("adamw", "keras"))
+    'weight_decay_before(count_missing(adam_epsilon_hat))'
+
+    Raises:
+        SpecificationError: nothing in the expression has that dialect.
+    """
+    if dialect is None:
+        return build(expression)
+    used: list[str] = []
+
+    def form(name: str) -> str | None:
+        if name in names() and dialect in load(name).dialects:
+            used.append(name)
+            return load(name).dialects[dialect].form
+        return None
+
+    optimizer = build(expression, form)
+    if not used:
+        raise SpecificationError(f"nothing in {expression!r} has a dialect {dialect!r}")
+    return optimizer

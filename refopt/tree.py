@@ -1,0 +1,58 @@
+"""Parameters as nested dicts and lists of arrays: flattened to named leaves and rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Tree = Any
+"""One array, or a dict or list of trees."""
+
+
+def flattened(tree: Tree) -> dict[str, Any]:
+    """The leaves by name: the keys and positions that lead to them, joined by dots.
+
+    >>> flattened({"dense": {"kernel": 1.0, "bias": 2.0}, "scales": [3.0, 4.0]})
+    {'dense.kernel': 1.0, 'dense.bias': 2.0, 'scales.0': 3.0, 'scales.1': 4.0}
+    >>> flattened(5.0)
+    {'': 5.0}
+
+    Raises:
+        ValueError: two leaves have the same name.
+    """
+    leaves: dict[str, Any] = {}
+    for name, leaf in _walk(tree, ()):
+        if name in leaves:
+            raise ValueError(f"two parameters are named {name!r}; rename a key that contains a dot")
+        leaves[name] = leaf
+    return leaves
+
+
+def rebuilt(tree: Tree, leaves: dict[str, Any]) -> Tree:
+    """A tree of the same form with other leaves, given by name."""
+    return _mapped(tree, (), leaves)
+
+
+def _walk(tree: Tree, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    children = _children(tree)
+    if children is None:
+        yield ".".join(path), tree
+    else:
+        for key, child in children:
+            yield from _walk(child, (*path, key))
+
+
+def _mapped(tree: Tree, path: tuple[str, ...], leaves: dict[str, Any]) -> Tree:
+    children = _children(tree)
+    if children is None:
+        return leaves[".".join(path)]
+    changed = [_mapped(child, (*path, key), leaves) for key, child in children]
+    return dict(zip(tree, changed, strict=True)) if isinstance(tree, dict) else type(tree)(changed)
+
+
+def _children(tree: Tree) -> list[tuple[str, Tree]] | None:
+    if isinstance(tree, dict):
+        return [(str(key), child) for key, child in tree.items()]
+    if isinstance(tree, list | tuple):
+        return [(str(i), child) for i, child in enumerate(tree)]
+    return None
