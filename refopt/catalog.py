@@ -6,37 +6,43 @@ import ast
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
+from refopt.layers import Layer
 from refopt.optimizer import Optimizer, RuleConstructor, VariantConstructor
-from refopt.rules.adam import adam, adam_epsilon_hat, adam_epsilon_inside, adam_uncorrected
-from refopt.rules.sgd import sgd, sgd_ema, sgd_lr_inside
-from refopt.variants import accumulation, clip, l2, lookahead, weight_decay
+from refopt.rules import adam, sgd
+from refopt.variants import accumulation, clip, l2, lookahead, missing, weight_decay
+
+def _rules(lr: float, module: ModuleType) -> dict[str, RuleConstructor]:
+    """The rules of a module: its public functions but those that return initial state."""
+    return {
+        name: RuleConstructor(value, lr)
+        for name, value in vars(module).items()
+        if isinstance(value, FunctionType) and not name.startswith("_") and not name.endswith("_init")
+    }
+
 
 RULES: Final[Mapping[str, RuleConstructor]] = {
-    function.__name__: RuleConstructor(function, lr)
-    for lr, functions in {
-        1e-3: (adam, adam_epsilon_hat, adam_epsilon_inside, adam_uncorrected),
-        1e-2: (sgd, sgd_ema, sgd_lr_inside),
-    }.items()
-    for function in functions
+    **_rules(1e-3, adam),
+    **_rules(1e-2, sgd),
 }
 """The rules, with the learning rates that their sources recommend."""
 
 
-def _variants(*modules: ModuleType) -> dict[str, VariantConstructor]:
-    return {
-        name: value
-        for module in modules
-        for name, value in vars(module).items()
-        if isinstance(value, VariantConstructor)
-    }
+def _variants(module: ModuleType) -> dict[str, VariantConstructor]:
+    """The variants of a module."""
+    return {n: value for n, value in vars(module).items() if isinstance(value, VariantConstructor)}
 
 
-VARIANTS: Final[Mapping[str, VariantConstructor]] = _variants(
-    accumulation, clip, l2, lookahead, weight_decay
-)
+VARIANTS: Final[Mapping[str, VariantConstructor]] = {
+    **_variants(accumulation),
+    **_variants(clip),
+    **_variants(l2),
+    **_variants(lookahead),
+    **_variants(missing),
+    **_variants(weight_decay),
+}
 
 COMPOSITIONS: Final[Mapping[str, str]] = {
     "adamw": "weight_decay(adam)",
@@ -51,6 +57,11 @@ class CatalogError(ValueError):
 def names() -> list[str]:
     """Every name that an expression may use."""
     return [*RULES, *COMPOSITIONS, *VARIANTS]
+
+
+def layer(name: str) -> Layer:
+    """The layer that a rule or a variant makes, with its default hyperparameters."""
+    return RULES[name].default if name in RULES else VARIANTS[name].default
 
 
 Forms = Callable[[str], str | None]
@@ -113,7 +124,7 @@ class _Reader:
             values = [self._literal(value) for value in positional[1:]]
             if form is None:
                 return VARIANTS[name](inner, *values, **hyperparameters)
-            given = dict(zip(VARIANTS[name].defaults, values, strict=False)) | hyperparameters
+            given = dict(zip(VARIANTS[name].default.hyperparameters, values, strict=False)) | hyperparameters
             return _Reader(form, _canonical).read(_parsed(form), inner).with_outer(inner, given)
         if name not in RULES and name not in COMPOSITIONS:
             near = difflib.get_close_matches(name, names(), n=3)

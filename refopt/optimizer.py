@@ -200,19 +200,17 @@ class RuleConstructor:
     def __init__(self, function: Function, lr: float) -> None:
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
-        self.function = function
         self.lr = lr
+        self.default = Rule(
+            name=function.__name__,
+            label=function.__name__,
+            function=function,
+            initial=_initial(function),
+            hyperparameters=keyword_defaults(function),
+        )
 
     def __call__(self, **hyperparameters: Hyperparameter) -> Optimizer:
-        name = self.__name__
-        rule = Rule(
-            name=name,
-            label=name,
-            function=self.function,
-            initial=_initial(self.function),
-            hyperparameters=keyword_defaults(self.function),
-        )
-        return Optimizer((rule,), self.lr).with_hyperparameters(**hyperparameters)
+        return Optimizer((self.default,), self.lr).with_hyperparameters(**hyperparameters)
 
 
 class VariantConstructor:
@@ -224,9 +222,13 @@ class VariantConstructor:
     def __init__(self, layer: type[Layer], function: Function) -> None:
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
-        self.layer = layer
-        self.function = function
-        self.defaults = keyword_defaults(function)
+        self.default = layer(
+            name=function.__name__,
+            label=function.__name__,
+            function=function,
+            initial=_initial(function),
+            hyperparameters=keyword_defaults(function),
+        )
 
     def __call__(
         self,
@@ -236,7 +238,7 @@ class VariantConstructor:
         **hyperparameters: Hyperparameter,
     ) -> Optimizer:
         name = self.__name__
-        defaults = self.defaults
+        defaults = self.default.hyperparameters
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
                 f"{name} goes around an optimizer, such as refopt.{name}(refopt.sgd(), ...); "
@@ -249,13 +251,7 @@ class VariantConstructor:
         missing = [k for k, v in (defaults | given).items() if v is REQUIRED]
         if missing:
             raise TypeError(f"{name} needs a value for {', '.join(missing)}")
-        layer = self.layer(
-            name=name,
-            function=self.function,
-            initial=_initial(self.function),
-            hyperparameters=defaults,
-            exclude=exclude,
-        )
+        layer = replace(self.default, exclude=exclude)
         return optimizer.around(layer.given(validated(name, given)))
 
 
@@ -303,9 +299,9 @@ def _check_fit(thetas: dict[str, Array], gradients: dict[str, Array], state: Sta
             )
     for name, theta in thetas.items():
         g = gradients[name]
-        if g is None:
+        if g is None or not hasattr(g, "shape"):
             continue
         if g.shape != theta.shape:
             raise ValueError(f"parameter {name!r} has shape {theta.shape}, its gradient {g.shape}")
-        if getattr(g, "dtype", None) != getattr(theta, "dtype", None):
+        if g.dtype != theta.dtype:
             raise ValueError(f"parameter {name!r} has dtype {theta.dtype}, its gradient {g.dtype}")

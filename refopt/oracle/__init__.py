@@ -1,0 +1,1 @@
+"""Who judges: probes, checks, proofs and their verdicts."""
