@@ -14,12 +14,15 @@ from refopt.optimizer import Optimizer, RuleConstructor, VariantConstructor
 from refopt.rules import adam, sgd
 from refopt.variants import accumulation, clip, l2, lookahead, missing, weight_decay
 
+
 def _rules(lr: float, module: ModuleType) -> dict[str, RuleConstructor]:
     """The rules of a module: its public functions but those that return initial state."""
     return {
         name: RuleConstructor(value, lr)
         for name, value in vars(module).items()
-        if isinstance(value, FunctionType) and not name.startswith("_") and not name.endswith("_init")
+        if isinstance(value, FunctionType)
+        and not name.startswith("_")
+        and not name.endswith("_init")
     }
 
 
@@ -82,6 +85,27 @@ def build(expression: str, forms: Forms | None = None) -> Optimizer:
     return _Reader(expression, forms or _canonical).read(_parsed(expression), None)
 
 
+def components(expression: str, whole: Callable[[str], bool] = lambda name: False) -> list[str]:
+    """The names of an expression, innermost first; compositions are taken apart unless ``whole``.
+
+    >>> components("lookahead(adamw, k=5)")
+    ['adam', 'weight_decay', 'lookahead']
+
+    Raises:
+        CatalogError: the expression does not parse.
+    """
+    outermost_first = [
+        node.id for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Name)
+    ]
+    found: list[str] = []
+    for name in reversed(outermost_first):
+        if name in COMPOSITIONS and not whole(name):
+            found += components(COMPOSITIONS[name], whole)
+        else:
+            found.append(name)
+    return found
+
+
 def _parsed(expression: str) -> ast.expr:
     try:
         return ast.parse(expression.strip(), mode="eval").body
@@ -124,7 +148,10 @@ class _Reader:
             values = [self._literal(value) for value in positional[1:]]
             if form is None:
                 return VARIANTS[name](inner, *values, **hyperparameters)
-            given = dict(zip(VARIANTS[name].default.hyperparameters, values, strict=False)) | hyperparameters
+            given = (
+                dict(zip(VARIANTS[name].default.hyperparameters, values, strict=False))
+                | hyperparameters
+            )
             return _Reader(form, _canonical).read(_parsed(form), inner).with_outer(inner, given)
         if name not in RULES and name not in COMPOSITIONS:
             near = difflib.get_close_matches(name, names(), n=3)

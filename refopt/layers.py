@@ -308,6 +308,8 @@ def keyword_defaults(function: Function) -> dict[str, Hyperparameter]:
     """The hyperparameters of a function with their defaults, :data:`REQUIRED` where it has none."""
     parameters = inspect.signature(function).parameters
     return {
-        name: REQUIRED if parameters[name].default is inspect.Parameter.empty else parameters[name].default
+        name: REQUIRED
+        if parameters[name].default is inspect.Parameter.empty
+        else parameters[name].default
         for name in keyword_names(function)
     }

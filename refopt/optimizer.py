@@ -6,12 +6,12 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from refopt.hyperparameters import validated
 from refopt.layers import (
+    REQUIRED,
     CountsMissing,
     Entry,
     Function,
@@ -20,7 +20,6 @@ from refopt.layers import (
     Leaf,
     OnWindow,
     ParameterState,
-    REQUIRED,
     Rule,
     State,
     keyword_defaults,
@@ -248,7 +247,7 @@ class VariantConstructor:
             raise TypeError(f"{name} takes {len(defaults)} hyperparameters, got {len(values)}")
         given = dict(zip(defaults, values, strict=False)) | hyperparameters
         _check_known(name, given, defaults)
-        missing = [k for k, v in (defaults | given).items() if v is REQUIRED]
+        missing = [k for k, v in ({**defaults, **given}).items() if v is REQUIRED]
         if missing:
             raise TypeError(f"{name} needs a value for {', '.join(missing)}")
         layer = replace(self.default, exclude=exclude)
@@ -299,9 +298,7 @@ def _check_fit(thetas: dict[str, Array], gradients: dict[str, Array], state: Sta
             )
     for name, theta in thetas.items():
         g = gradients[name]
-        if g is None or not hasattr(g, "shape"):
-            continue
-        if g.shape != theta.shape:
-            raise ValueError(f"parameter {name!r} has shape {theta.shape}, its gradient {g.shape}")
-        if g.dtype != theta.dtype:
-            raise ValueError(f"parameter {name!r} has dtype {theta.dtype}, its gradient {g.dtype}")
+        for kind in ("shape", "dtype"):  # symbols and numbers with bounds lack one or both
+            expected, got = getattr(theta, kind, None), getattr(g, kind, None)
+            if g is not None and got != expected:
+                raise ValueError(f"parameter {name!r} has {kind} {expected}, its gradient {got}")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import functools
 import tomllib
+from collections.abc import Iterable
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
 import msgspec
 
-from refopt.catalog import build
+from refopt.catalog import build, components
 from refopt.optimizer import Optimizer
 
 
@@ -27,7 +28,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A table of a specification file; unknown keys are errors."""
 
 
-class Source(Record):
+class Source(Record, frozen=True):
     """Where a definition comes from."""
 
     citation: str
@@ -35,7 +36,7 @@ class Source(Record):
     url: str
 
 
-class Hyperparameter(Record):
+class Hyperparameter(Record, frozen=True):
     """A hyperparameter: its LaTeX symbol, what it means, the source's default, and its domain."""
 
     name: str
@@ -45,7 +46,7 @@ class Hyperparameter(Record):
     default: float | bool | int | dict[str, float] | None = None
 
 
-class StateArray(Record):
+class StateArray(Record, frozen=True):
     """A state array: its LaTeX symbol, what it holds, and its value before the first step."""
 
     name: str
@@ -54,7 +55,7 @@ class StateArray(Record):
     initial: str
 
 
-class Form(Record):
+class Form(Record, frozen=True):
     """Another algorithm under the same name, with equations of its own."""
 
     summary: str
@@ -63,14 +64,14 @@ class Form(Record):
     state: tuple[StateArray, ...] | None = None
 
 
-class Cell(Record):
+class Cell(Record, frozen=True):
     """One check of the matrix: a spec expression, and options that are passed through."""
 
     spec: str
     options: dict[str, Any] = {}
 
 
-class Dialect(Record):
+class Dialect(Record, frozen=True):
     """A framework's form of an optimizer.
 
     Attributes:
@@ -98,7 +99,7 @@ class Dialect(Record):
     cells: tuple[Cell, ...] = ()
 
 
-class Specification(Record):
+class Specification(Record, frozen=True):
     """One file of spec/."""
 
     name: str
@@ -182,3 +183,48 @@ def resolve(expression: str, dialect: str | None = None) -> Optimizer:
     if not used:
         raise SpecificationError(f"nothing in {expression!r} has a dialect {dialect!r}")
     return optimizer
+
+
+def dialects(
+    expression: str, framework: str | None = None, key: str | None = None
+) -> dict[str, Dialect]:
+    """The dialects of the parts of an expression, innermost first, by the part's name.
+
+    Args:
+        expression: a composition that has such a dialect itself counts as one part.
+        framework: whose dialects; any if None.
+        key: the dialect's key; if None, the first of the framework.
+    """
+
+    def found(name: str) -> Dialect | None:
+        owner = name if name in names() else _owners().get(name)
+        matching = [
+            dialect
+            for dialect_key, dialect in (load(owner).dialects.items() if owner else ())
+            if framework in (None, dialect.framework) and key in (None, dialect_key)
+        ]
+        return matching[0] if matching else None
+
+    parts = components(expression, lambda name: found(name) is not None)
+    return {name: dialect for name in parts if (dialect := found(name)) is not None}
+
+
+@functools.cache
+def _owners() -> dict[str, str]:
+    """The specification that each form belongs to."""
+    return {form: name for name in names() for form in load(name).forms}
+
+
+def canonical_defaults(parts: Iterable[Dialect]) -> dict[str, Any]:
+    """The defaults that dialects state, by canonical name."""
+    defaults: dict[str, Any] = {}
+    for dialect in parts:
+        for argument, canonical in dialect.arguments.items():
+            if argument in dialect.defaults:
+                value = dialect.defaults[argument]
+                defaults |= (
+                    {canonical: value}
+                    if isinstance(canonical, str)
+                    else dict(zip(canonical, value, strict=True))
+                )
+    return defaults

@@ -21,7 +21,7 @@ Array = Any
 
 
 def _is_scalar(x: Array) -> bool:
-    """Whether ``x`` is a Python number (``numpy.float64``, a subclass of float, is an array here)."""
+    """Whether ``x`` is a Python number; ``numpy.float64``, a subclass of float, is an array."""
     return type(x) is float or type(x) is int
 
 

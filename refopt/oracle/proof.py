@@ -109,7 +109,9 @@ class Equality:
         return bool(sp.simplify(sp.piecewise_fold(self.code - self.specification)) == 0)
 
     def __str__(self) -> str:
-        return f"{self.name}, {self.quantity} at t = {self.step}: {self.code} = {self.specification}"
+        return (
+            f"{self.name}, {self.quantity} at t = {self.step}: {self.code} = {self.specification}"
+        )
 
 
 def equalities(name: str) -> Iterator[Equality]:
@@ -207,9 +209,7 @@ def _flags(layer: Layer) -> list[Values]:
     return combinations
 
 
-def _of_initial_state(
-    layer: Layer, hyperparameters: Values, stated: Values
-) -> Iterator[Equality]:
+def _of_initial_state(layer: Layer, hyperparameters: Values, stated: Values) -> Iterator[Equality]:
     initial = replace(layer, hyperparameters=hyperparameters).initial_state(SYMBOLS, _THETA)
     for quantity, value in stated.items():
         yield Equality(layer.name, quantity, 0, initial[layer.key(quantity)], value)
@@ -226,7 +226,9 @@ def _run(layer: Layer, t: Any, hyperparameters: Values, before: Values) -> Value
         return {"ready": ready, "g_new": first, **dict(zip(layer.state_names, states, strict=True))}
     if isinstance(layer, OnGradients):
         first = first[0]
-    quantity = "step" if "lr" in layer.arguments and isinstance(layer, Rule) else _RESULTS[type(layer)]
+    quantity = (
+        "step" if "lr" in layer.arguments and isinstance(layer, Rule) else _RESULTS[type(layer)]
+    )
     return {quantity: first, **dict(zip(layer.state_names, states, strict=True))}
 
 
@@ -237,10 +239,20 @@ def _of_optimizer(spec: Specification) -> Iterator[Equality]:
     optimizer = optimizer.lifted(lambda name, value: symbol(name))
     hyperparameters = {h.name: symbol(h.name) for h in spec.hyperparameters}
     names = [s.name for s in spec.state]
-    state = {"t": n, **{key: sp.Symbol(key.partition(".")[2], real=True)
-             for key in optimizer.init(_THETA)[""] if key != "t"}}
+    state = {
+        "t": n,
+        **{
+            key: sp.Symbol(key.partition(".")[2], real=True)
+            for key in optimizer.init(_THETA)[""]
+            if key != "t"
+        },
+    }
     theta, after = optimizer.step(_THETA, _G, {"": state})
-    given = {**hyperparameters, **_INPUTS, **{f"{name}[t-1]": sp.Symbol(name, real=True) for name in names}}
+    given = {
+        **hyperparameters,
+        **_INPUTS,
+        **{f"{name}[t-1]": sp.Symbol(name, real=True) for name in names},
+    }
     stated = evaluated(spec.equations, given, n + 1)
     yield Equality(spec.name, "theta", n + 1, theta, stated["theta"])
     for key, value in after[""].items():

@@ -1,0 +1,163 @@
+"""Runs a target through a probe, and turns whatever goes wrong into one clear error."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from refopt.adapters.adapt import TargetError
+from refopt.adapters.adapter import Adapter, Session
+from refopt.oracle.probes import Gradients, Probe
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a target did in a probe.
+
+    Attributes:
+        params: the parameters after each step.
+        rates: the multiples of the learning rate that it really stepped with.
+        notes: what of the probe could not be exercised, and why.
+    """
+
+    params: list[list[np.ndarray]]
+    rates: tuple[float, ...]
+    notes: tuple[str, ...]
+
+
+class Worker:
+    """A thread in which a target runs, so that one that never returns can be left behind."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._tasks: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True, name="refopt target").start()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tasks.put(None)
+
+    def call(self, what: str, task: Callable[[], Any]) -> Any:
+        """The result of a task.
+
+        Raises:
+            TargetError: it raised, or did not return in time.
+        """
+        self._tasks.put(task)
+        try:
+            result, error = self._results.get(timeout=self.seconds)
+        except queue.Empty:
+            raise TargetError(
+                f"{what} did not return within {self.seconds:g} s; "
+                "if it needs longer, allow more with `timeout`"
+            ) from None
+        if isinstance(error, TargetError):
+            raise error
+        if error is not None:
+            raise TargetError(f"{what} raised {type(error).__name__}: {error}") from error
+        return result
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                self._results.put((task(), None))
+            except BaseException as error:  # noqa: BLE001  a target may raise anything
+                self._results.put((None, error))
+
+
+def run(
+    adapter: Adapter, probe: Probe, hyperparameters: Mapping[str, Any], lr: float, worker: Worker
+) -> Trace:
+    """The trajectory of a target.
+
+    Args:
+        adapter: starts the target.
+        probe: what to feed it.
+        hyperparameters: what to start it with.
+        lr: the learning rate that the probe's rates multiply.
+        worker: where to run it.
+
+    Raises:
+        TargetError: the target raised, hung, changed its inputs, or returned something other than
+            arrays of the shapes and dtypes of the parameters.
+    """
+
+    def start(params: Sequence[np.ndarray]) -> Session:
+        return adapter.start([p.copy() for p in params], hyperparameters)
+
+    session = worker.call("starting the target", partial(start, probe.params))
+    rates, notes = probe.rates, []
+    changes_rate = len(set(rates)) > 1
+    if changes_rate and not hasattr(session, "set_lr"):
+        changes_rate, rates = False, (1.0,) * len(rates)
+        notes.append("the target has no set_lr: changes of the learning rate were not exercised")
+    resumes = probe.resumes_after
+    if resumes and not hasattr(session, "load_state_dict"):
+        resumes = None
+        notes.append("the target has no load_state_dict: saving and loading was not exercised")
+    params: list[list[np.ndarray]] = []
+    for step, (grads, rate) in enumerate(zip(probe.gradients, rates, strict=True), 1):
+        where = f"step {step} of probe {probe.id!r}"
+        if changes_rate:
+            worker.call("set_lr", partial(session.set_lr, lr * rate))
+        given = [None if g is None else g.copy() for g in grads]
+        returned = worker.call(where, partial(session.step, given))
+        _check_unchanged(where, given, grads)
+        params.append(_checked(where, returned, probe.params))
+        if step == resumes:
+            fresh = worker.call("starting the target", partial(start, params[-1]))
+            saved = worker.call("state_dict", session.state_dict)
+            worker.call("load_state_dict", partial(fresh.load_state_dict, saved))
+            session = fresh
+    return Trace(params, rates, tuple(notes))
+
+
+def _check_unchanged(where: str, given: Sequence[np.ndarray | None], grads: Gradients) -> None:
+    for i, (now, before) in enumerate(zip(given, grads, strict=True)):
+        if (
+            now is not None
+            and before is not None
+            and not np.array_equal(now, before, equal_nan=True)
+        ):
+            raise TargetError(
+                f"{where} changed gradient {i}, which belongs to the caller; "
+                "let the target work on a copy"
+            )
+
+
+def _checked(where: str, returned: Any, params: Sequence[np.ndarray]) -> list[np.ndarray]:
+    if not isinstance(returned, list | tuple):
+        raise TargetError(
+            f"{where} returned {type(returned).__name__}; step(grads) must return the list of "
+            "parameters"
+        )
+    if len(returned) != len(params):
+        raise TargetError(f"{where} returned {len(returned)} arrays for {len(params)} parameters")
+    for i, (array, param) in enumerate(zip(returned, params, strict=True)):
+        if not isinstance(array, np.ndarray | np.generic):
+            raise TargetError(
+                f"{where} returned {type(array).__name__} for parameter {i}; "
+                "return NumPy arrays, e.g. with numpy.asarray"
+            )
+        for kind, got, expected in (
+            ("shape", array.shape, param.shape),
+            ("dtype", array.dtype, param.dtype),
+        ):
+            if got != expected:
+                raise TargetError(
+                    f"{where} returned parameter {i} with {kind} {got} instead of {expected}"
+                )
+    copies = [np.array(array) for array in returned]
+    finite = [bool(np.isfinite(array).any()) for array in copies if array.size]
+    if finite and not any(finite):
+        raise TargetError(f"{where} returned no finite number in any parameter")
+    return copies
