@@ -12,8 +12,12 @@ One operation ``z = x o y`` with operands known within ``dx`` and ``dy`` contrib
 - the smallest normal number where the result may be subnormal, since a target may flush it to zero;
 - the rounding of the float64 evaluation here.
 
-Adding an exact zero and multiplying by one are free of error in every evaluation order, so exact
-zeros stay exact: without that ``sign(0)`` would be undecidable.
+Sums with an exact zero, products with one and quotients of one are free of error in every
+evaluation order, so exact zeros stay exact: without that ``sign(0)`` would be undecidable.
+
+Where a result may overflow nothing is known about it: its error is infinite. A value that is itself
+infinite or NaN with an error of zero is one that no evaluation order makes finite. The arithmetic
+expects ``np.errstate(all="ignore")``, under which an optimizer steps.
 """
 
 from __future__ import annotations
@@ -21,7 +25,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Final, Self
 
 import numpy as np
@@ -36,9 +39,14 @@ from the parameter, a decay factor ``1 - lr*weight_decay`` rounded and multiplie
 ``x * (1/y)`` for ``x / y`` all spend two roundings where the reference spends one.
 """
 
-_FLOAT64_ROUNDOFF: Final = 2.0**-53
-_INFLATION: Final = 1 + 2.0**-49
-"""Covers the rounding of the error arithmetic itself: fewer than 16 operations in float64 each."""
+_ROUNDOFF: Final = 2.0**-53
+"""Of the reference: a sum, product, quotient or root of float64."""
+_LIBRARY_ROUNDOFF: Final = 2.0**-50
+"""Of the reference's powers and cosines: vectorised libraries are good to 4 units."""
+_INFLATION: Final = 1 + 2.0**-40
+"""Covers the roundings of the error arithmetic itself: a dozen operations, all of one sign."""
+_SMALLEST: Final = 2.0**-1070
+"""Covers what the error arithmetic itself loses to underflow."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,11 @@ class Format:
     huge: float
 
     def holds(self, value: float) -> bool:
-        """Whether a number is exactly representable."""
-        return self.nearest(value) == value
+        """Whether a number is zero or a normal number of this format."""
+        if not self.tiny <= abs(value) <= self.huge:
+            return value == 0
+        fraction, _ = math.frexp(value)
+        return (fraction / self.unit).is_integer()
 
     def nearest(self, value: float) -> float:
         """The number of this format that is nearest to ``value``."""
@@ -74,7 +85,8 @@ class Bounded:
 
     Attributes:
         value: the reference's result in float64, any shape.
-        error: a bound on the distance of the target's result, of the same shape.
+        error: a bound on the distance of the target's result, of the same shape; infinite where
+            nothing is known about it.
         format: the format in which the target computes it.
     """
 
@@ -88,9 +100,9 @@ class Bounded:
 
     @classmethod
     def exact(cls, value: Array, format: Format) -> Self:
-        """An array that the target is given as it is (it holds the same bits)."""
-        value = np.asarray(value, dtype=np.float64)
-        return cls(value, np.zeros_like(value), format)
+        """An array that the target is given as it is, though it may take subnormals for zero."""
+        value = np.asarray(value, dtype=np.float64)[()]
+        return cls(value, np.where(abs(value) < format.tiny, abs(value), 0.0)[()], format)
 
     @property
     def __refopt_namespace__(self) -> Namespace:
@@ -115,9 +127,9 @@ class Bounded:
     def __add__(self, other: Operand) -> Bounded:
         x, y, format = _aligned(self, other)
         value = x.value + y.value
-        rounded = _rounded(value, x.error + y.error, format)
+        rounded = _rounded(value, x.error + y.error, format, x, y)
         # x + 0 is exact, and so is 0 + y
-        error = np.where(_is_zero(y), x.error, np.where(_is_zero(x), y.error, rounded))
+        error = _select(_is_zero(y), x.error, _select(_is_zero(x), y.error, rounded))
         return Bounded(value, error, format)
 
     def __sub__(self, other: Operand) -> Bounded:
@@ -126,57 +138,66 @@ class Bounded:
     def __mul__(self, other: Operand) -> Bounded:
         x, y, format = _aligned(self, other)
         value = x.value * y.value
-        spread = abs(x.value) * y.error + abs(y.value) * x.error + x.error * y.error
-        exact = _is_zero(x) | _is_zero(y)
-        return Bounded(value, np.where(exact, 0.0, _rounded(value, spread, format)), format)
+        spread = abs(x.value) * y.error + (abs(y.value) + y.error) * x.error
+        error = _rounded(value, spread, format, x, y)
+        zero = _is_zero(x) | _is_zero(y)
+        if zero is not False:
+            error = np.where(zero & (error < math.inf), 0.0, error)[()]
+        return Bounded(value, error, format)
 
     def __truediv__(self, other: Operand) -> Bounded:
         x, y, format = _aligned(self, other)
-        with np.errstate(all="ignore"):
-            value = np.divide(x.value, y.value)
-            room = abs(y.value) - y.error
-            spread = np.where(room > 0, (x.error + abs(value) * y.error) / room, math.inf)
-            exact = (_is_zero(x) & (room > 0)) | _is_zero(y)
-            error = np.where(exact, 0.0, _rounded(value, spread, format))
-        return Bounded(value, error, format)
+        value = np.divide(x.value, y.value)
+        room = abs(y.value) - y.error
+        spread = _select(room > 0, np.divide(x.error + abs(value) * y.error, room), math.inf)
+        known = (abs(x.value) > x.error) | _is_zero(x)
+        exact = (_is_zero(x) & (room > 0)) | (_is_zero(y) & known)
+        return Bounded(value, _select(exact, 0.0, _rounded(value, spread, format, x, y)), format)
 
     def __pow__(self, exponent: Operand) -> Bounded:
         if isinstance(exponent, int):
             return self._integer_power(exponent)
-        return _power(self, _lifted(exponent, self.format))
+        return _power(self, _lifted(exponent))
 
     def __radd__(self, other: float) -> Bounded:
-        return _lifted(other, self.format) + self
+        return _lifted(other) + self
 
     def __rsub__(self, other: float) -> Bounded:
-        return _lifted(other, self.format) - self
+        return _lifted(other) - self
 
     def __rmul__(self, other: float) -> Bounded:
-        return _lifted(other, self.format) * self
+        return _lifted(other) * self
 
     def __rtruediv__(self, other: float) -> Bounded:
-        return _lifted(other, self.format) / self
+        return _lifted(other) / self
 
     def __rpow__(self, base: float) -> Bounded:
-        return _power(_lifted(base, self.format), self)
+        return _power(_lifted(base), self)
 
     def _integer_power(self, n: int) -> Bounded:
-        """x**n as n - 1 products in any order, or by a power function that is off by one unit."""
+        """x**n by |n| - 1 products in any order, or by a library's function."""
         if n == 0:
             return Bounded.exact(np.ones(self.shape), self.format)
         if n == 1:
             return self
-        value = self.value**n
-        magnitude = abs(self.value)
-        if n > 0:
-            spread = (magnitude + self.error) ** n - magnitude**n
-        else:
-            floor = magnitude - self.error
-            spread = np.where(floor > 0, floor**n - magnitude**n, math.inf)
-        # the difference of two powers cancels; n units of it cover its own float64 roundings
-        spread = spread + abs(n) * 4 * _FLOAT64_ROUNDOFF * abs(value) * (self.error > 0)
-        error = _rounded(value, spread, self.format, roundings=ROUNDINGS * max(1, abs(n) - 1))
-        return Bounded(value, np.where(_is_zero(self), 0.0, error), self.format)
+        if n == 2:
+            return self * self
+        value = np.power(self.value, float(n))
+        # the mean value theorem: |n| ξ**(n-1) at the end where it is largest
+        end = abs(self.value) + (self.error if n > 0 else -self.error)
+        spread = abs(n) * np.power(end, float(n - 1)) * self.error
+        if n < 0:
+            spread = _select(end > 0, spread, math.inf)
+        operations = n - 1 if n > 0 else -n
+        rounded = _rounded(
+            value,
+            spread,
+            self.format,
+            self,
+            roundings=ROUNDINGS + operations - 1,
+            own=_LIBRARY_ROUNDOFF,
+        )
+        return Bounded(value, _select(_is_zero(self), 0.0, rounded), self.format)
 
     # Comparisons
 
@@ -202,9 +223,10 @@ class Bounded:
 
     def _compared(self, other: Any, relation: Callable[[Array, Array], Array]) -> Truth:
         x, y, _ = _aligned(self, other)
-        slack = x.error + y.error
-        certain = (slack == 0) | (abs(x.value - y.value) > slack)
-        return Truth(relation(x.value, y.value), certain | np.isnan(x.value - y.value))
+        difference = abs(x.value - y.value)
+        slack = (x.error + y.error) * _INFLATION
+        certain = np.greater(difference, slack) | (np.equal(difference, 0) & np.equal(slack, 0))
+        return Truth(relation(x.value, y.value), certain)
 
 
 Operand = Bounded | float | int
@@ -228,33 +250,44 @@ class Truth:
         return ~(~self & ~_truth(other))
 
     def __invert__(self) -> Truth:
-        return Truth(~np.asarray(self.holds), self.certain)
+        return Truth(~self.holds, self.certain)
 
     __rand__ = __and__
     __ror__ = __or__
+
+    def __bool__(self) -> bool:
+        raise TypeError("a comparison of bounded numbers is for xp.where, not for branches")
 
 
 class BoundsNamespace(Namespace):
     """The functions of :mod:`refopt.xp` on numbers with error bounds."""
 
     def sqrt(self, x: Array) -> Array:
+        """The square root of what no target computes below zero, however near it is to zero.
+
+        That is so for sums of squares and for what a rule guards, not for a difference such as
+        ``v - m**2``, of which a target may get NaN.
+        """
         if not isinstance(x, Bounded):
             return math.sqrt(x)
-        with np.errstate(invalid="ignore"):
-            value = np.sqrt(x.value)
-            # what a target takes the root of is never negative, however near it is to zero
-            below = value - np.sqrt(np.maximum(x.value - x.error, 0.0))
-            above = np.sqrt(x.value + x.error) - value
-        spread = np.maximum(below, above) + 4 * _FLOAT64_ROUNDOFF * value * (x.error > 0)
-        error = np.where(_is_zero(x), 0.0, _rounded(value, spread, x.format))
-        return Bounded(value, error, x.format)
+        # a negative value is one that only its error separates from zero, or else NaN
+        radicand = _select((x.value < 0) & (x.value + x.error >= 0), 0.0, x.value)
+        value = np.sqrt(radicand)
+        # differences of roots as quotients, which do not cancel; fmax passes over 0/0
+        low = np.sqrt(np.maximum(radicand - x.error, 0.0))
+        below = np.divide(np.minimum(x.error, radicand), value + low)
+        above = np.divide(x.error, value + np.sqrt(radicand + x.error))
+        error = _rounded(value, np.fmax(below, above), x.format, x)
+        return Bounded(value, _select(_is_zero(x), 0.0, error), x.format)
 
     def abs(self, x: Array) -> Array:
         return Bounded(abs(x.value), x.error, x.format) if isinstance(x, Bounded) else abs(x)
 
     def sign(self, x: Array) -> Array:
         value = np.sign(x.value)
-        error = np.where(abs(x.value) > x.error, 0.0, np.where(_is_zero(x), 0.0, 1 + abs(value)))
+        low, high = np.sign(x.value - x.error), np.sign(x.value + x.error)
+        known = abs(x.value) + x.error < math.inf
+        error = _select(known, np.maximum(value - low, high - value), math.inf)
         return Bounded(value, error, x.format)
 
     def maximum(self, x: Array, y: Array) -> Array:
@@ -269,24 +302,29 @@ class BoundsNamespace(Namespace):
         value = np.cos(x.value)
         # |cos'| <= 1, and an argument reduction may lose one unit of the argument
         spread = x.error + x.format.unit * abs(x.value)
-        return Bounded(value, _rounded(value, spread, x.format), x.format)
+        error = _rounded(value, spread, x.format, x, own=_LIBRARY_ROUNDOFF)
+        return Bounded(value, error, x.format)
 
     def where(self, condition: Array, x: Array, y: Array) -> Array:
         if isinstance(condition, bool):
             return x if condition else y
         truth = _truth(condition)
-        x, y, format = _aligned(x, y) if isinstance(x, Bounded) else _aligned(y, x, swap=True)
-        value = np.where(truth.holds, x.value, y.value)
-        error = np.where(truth.holds, x.error, y.error)
-        other = np.where(truth.holds, abs(y.value - value) + y.error, abs(x.value - value) + x.error)
-        return Bounded(value, np.where(truth.certain, error, np.maximum(error, other)), format)
+        x, y, format = _aligned(x, y)
+        value = np.where(truth.holds, x.value, y.value)[()]
+        error = np.where(truth.holds, x.error, y.error)[()]
+        if not _all(truth.certain):
+            other = np.where(truth.holds, y.error, x.error) + abs(x.value - y.value)
+            either = np.maximum(error, other * _INFLATION)
+            either = np.where(np.isnan(either), math.inf, either)
+            error = np.where(truth.certain, error, either)[()]
+        return Bounded(value, error, format)
 
     def sum(self, x: Array) -> Array:
-        return self._total(x, np.asarray(x.value).size, tuple(range(x.ndim)), keepdims=False)
+        return self._total(x, tuple(range(x.ndim)), keepdims=False)
 
     def mean(self, x: Array, axis: tuple[int, ...]) -> Array:
         count = math.prod(x.shape[i] for i in axis)
-        return self._total(x, count, axis, keepdims=True) / count if count else x
+        return self._total(x, axis, keepdims=True) / count if count > 1 else x
 
     def any(self, x: Array, axis: tuple[int, ...]) -> Array:
         truth = _truth(x)
@@ -303,12 +341,11 @@ class BoundsNamespace(Namespace):
         return x
 
     def full_like(self, x: Array, value: Array) -> Array:
-        value, error = (
-            (value.value, _embedded(value, x.format).error)
-            if isinstance(value, Bounded)
-            else (value, _lifted(value, x.format).error)
+        filling = _embedded(_lifted(value), x.format)
+        shape = x.shape
+        return Bounded(
+            np.full(shape, filling.value)[()], np.full(shape, filling.error)[()], x.format
         )
-        return Bounded(np.full(x.shape, value), np.full(x.shape, error), x.format)
 
     def scalar_like(self, x: Array, value: Array) -> Array:
         return self.full_like(Bounded(0.0, 0.0, x.format), value)
@@ -316,19 +353,28 @@ class BoundsNamespace(Namespace):
     def _choice(self, choose: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
         if not isinstance(x, Bounded) and not isinstance(y, Bounded):
             return choose(x, y)
-        x, y, format = _aligned(x, y) if isinstance(x, Bounded) else _aligned(y, x, swap=True)
+        x, y, format = _aligned(x, y)
         value = choose(x.value, y.value)
         clear = abs(x.value - y.value) > x.error + y.error
-        error = np.where(value == x.value, x.error, y.error)
-        return Bounded(value, np.where(clear, error, np.maximum(x.error, y.error)), format)
+        winner = np.where(value == x.value, x.error, y.error)
+        return Bounded(value, np.where(clear, winner, np.maximum(x.error, y.error))[()], format)
 
-    def _total(self, x: Array, count: int, axis: tuple[int, ...], keepdims: bool) -> Bounded:
-        """The sum in any order: every partial sum is at most the sum of magnitudes."""
+    def _total(self, x: Array, axis: tuple[int, ...], keepdims: bool) -> Bounded:
+        """The sum in any order: no partial sum exceeds the sum of magnitudes."""
+        format = x.format
         value = np.sum(x.value, axis=axis, keepdims=keepdims)
-        spread = np.sum(x.error, axis=axis, keepdims=keepdims)
+        additions = max(0, math.prod(x.shape[i] for i in axis) - 1)
+        if not additions:
+            return Bounded(value, np.sum(x.error, axis=axis, keepdims=keepdims), format)
         magnitude = np.sum(abs(x.value) + x.error, axis=axis, keepdims=keepdims)
-        roundings = max(0, count - 1) * (x.format.unit + _FLOAT64_ROUNDOFF) * magnitude
-        return Bounded(value, (spread + roundings) * _INFLATION, x.format)
+        # partial sums of numbers from tiny/unit up are multiples of tiny, so never subnormal
+        small = (abs(x.value) - x.error < format.tiny / format.unit) & np.logical_not(_is_zero(x))
+        flushed = additions * format.tiny * np.any(small, axis=axis, keepdims=keepdims)
+        roundings = ROUNDINGS + additions - 1
+        relative = math.expm1(roundings * format.unit) + additions * _ROUNDOFF
+        spread = np.sum(x.error, axis=axis, keepdims=keepdims)
+        error = (spread + relative * magnitude + flushed) * _INFLATION
+        return Bounded(value, _bounded(value, error, format, x), format)
 
 
 BOUNDS: Final = BoundsNamespace()
@@ -337,69 +383,110 @@ BOUNDS: Final = BoundsNamespace()
 def distance(got: Array, expected: Bounded) -> Array:
     """How far results are from the reference, as a fraction of the bound: at most 1 conforms.
 
-    Equal infinities and NaNs are at distance 0; a NaN or an infinity against a number is at
-    distance infinity; so is any difference where the bound is 0.
+    Where the reference is infinite or NaN, the same or NaN is at distance 0, and so is an infinity
+    from NaN, since orders of evaluation differ in which of the two they give; a number against
+    them, or they against a number, is at distance infinity. So is any difference where the bound is
+    0. An infinite bound admits everything.
     """
     got = np.asarray(got, dtype=np.float64)
+    value, error = np.asarray(expected.value), np.asarray(expected.error)
+    undefined = (np.isnan(got) & ~np.isfinite(value)) | (np.isnan(value) & ~np.isfinite(got))
     with np.errstate(all="ignore"):
-        same = (got == expected.value) | (np.isnan(got) & np.isnan(expected.value))
-        ratio = abs(got - expected.value) / expected.error
+        ratio = abs(got - value) / error
     ratio = np.where(np.isnan(ratio), math.inf, ratio)
-    return np.where(same | ((ratio == math.inf) & (expected.error == math.inf)), 0.0, ratio)
+    return np.where((got == value) | undefined | (error == math.inf), 0.0, ratio)
+
+
+def _rounded(
+    value: Array,
+    spread: Array,
+    format: Format,
+    *operands: Bounded,
+    roundings: float = ROUNDINGS,
+    own: float = _ROUNDOFF,
+) -> Array:
+    """The error of a computed result: what it inherits, and what computing it adds."""
+    magnitude = abs(value)
+    relative = math.expm1(roundings * format.unit) + own
+    error = spread + relative * (magnitude + spread)
+    may_be_subnormal = magnitude - error < format.tiny
+    error = (error + format.tiny * may_be_subnormal) * _INFLATION + _SMALLEST
+    return _bounded(value, error, format, *operands)
+
+
+def _bounded(value: Array, error: Array, format: Format, *operands: Bounded) -> Array:
+    """The error, infinite where the target's result may overflow."""
+    within = abs(value) + error <= format.huge
+    if _all(within):
+        return error
+    known: Array = True
+    finite: Array = True
+    for x in operands:
+        known = known & np.isfinite(x.error)
+        finite = finite & np.isfinite(x.value)
+    undefined = known & ~finite & ~np.isfinite(value)
+    return np.where(within, error, np.where(undefined, 0.0, math.inf))[()]
 
 
 def _is_zero(x: Bounded) -> Array:
-    return (x.value == 0) & (x.error == 0)
+    """Where a number is exactly zero; False where none is."""
+    value = x.value
+    if isinstance(value, float):
+        return value == 0 and bool(x.error == 0)
+    if np.count_nonzero(value) == value.size:
+        return False
+    return (value == 0) & (x.error == 0)
 
 
-def _rounded(value: Array, spread: Array, format: Format, roundings: float = ROUNDINGS) -> Array:
-    """The error of a computed result: what it inherits, and what computing it adds."""
-    largest = abs(value) + spread
-    error = spread + (roundings * format.unit + _FLOAT64_ROUNDOFF) * largest
-    may_be_subnormal = abs(value) - spread < format.tiny
-    error = (error + format.tiny * may_be_subnormal) * _INFLATION
-    return np.where(largest > format.huge, math.inf, error)
-
-
-def _lifted(number: Operand, format: Format) -> Bounded:
+def _lifted(number: Operand) -> Bounded:
     """A literal as a scalar: exact in float64, like the number that stands in a source file."""
     if isinstance(number, Bounded):
         return number
     value = float(number)
-    error = 0.0 if Fraction(number) == Fraction(value) else abs(value) * _FLOAT64_ROUNDOFF
-    return Bounded(value, error, FLOAT64)
+    return Bounded(value, 0.0 if value == number else abs(value) * _ROUNDOFF, FLOAT64)
 
 
 def _embedded(x: Bounded, format: Format) -> Bounded:
-    """``x`` converted to a coarser format, with one rounding unless it is representable there."""
+    """``x`` converted to a coarser format, with one rounding unless it is a number of that."""
     if x.format is format:
         return x
-    fits = x.error == 0 and np.ndim(x.value) == 0 and format.holds(float(x.value))
-    error = x.error if fits else _rounded(x.value, x.error, format, roundings=1)
-    return Bounded(x.value, error, format)
+    if isinstance(x.value, float) and x.error == 0 and format.holds(x.value):
+        return Bounded(x.value, 0.0, format)
+    return Bounded(x.value, _rounded(x.value, x.error, format, x, roundings=1, own=0.0), format)
 
 
-def _aligned(x: Operand, y: Any, swap: bool = False) -> tuple[Bounded, Bounded, Format]:
-    """Both operands in the coarser of their formats; ``swap`` returns them exchanged."""
-    x = _lifted(x, FLOAT64)
-    y = _lifted(y, FLOAT64)
+def _aligned(x: Operand, y: Any) -> tuple[Bounded, Bounded, Format]:
+    """Both operands in the coarser of their formats."""
+    x, y = _lifted(x), _lifted(y)
     format = x.format if x.format.unit >= y.format.unit else y.format
-    x, y = _embedded(x, format), _embedded(y, format)
-    return (y, x, format) if swap else (x, y, format)
+    return _embedded(x, format), _embedded(y, format), format
 
 
 def _power(base: Bounded, exponent: Bounded) -> Bounded:
-    """A positive base to a real power, off by at most the roundings of one operation."""
+    """A positive base to a real power, by a library's function or as exp(y*log(x))."""
     x, y, format = _aligned(base, exponent)
-    value = x.value**y.value
-    with np.errstate(all="ignore"):
-        relative = y.error * abs(np.log(x.value)) + (abs(y.value) + y.error) * x.error / (
-            abs(x.value) - x.error
-        )
-        # |e**r - 1| <= r*e**r
-        spread = abs(value) * relative * np.exp(relative)
-    return Bounded(value, _rounded(value, spread, format), format)
+    value = np.power(x.value, y.value)
+    room = x.value - x.error
+    logarithm = abs(np.log(x.value))
+    spread = y.error * logarithm + (abs(y.value) + y.error) * np.divide(x.error, room)
+    spread = spread + ROUNDINGS * format.unit * (abs(y.value) * logarithm + spread)
+    # |e**r - 1| <= |r| e**|r|
+    spread = _select(room > 0, value * spread * np.exp(spread), math.inf)
+    error = _rounded(value, spread, format, x, y, own=_LIBRARY_ROUNDOFF)
+    return Bounded(value, error, format)
 
 
 def _truth(x: Truth | Array) -> Truth:
     return x if isinstance(x, Truth) else Truth(np.asarray(x), np.asarray(True))
+
+
+def _select(condition: Array, x: Array, y: Array) -> Array:
+    """``x`` where the condition, an array or a boolean, holds, else ``y``."""
+    if isinstance(condition, (bool, np.bool_)):
+        return x if condition else y
+    return np.where(condition, x, y)
+
+
+def _all(condition: Array) -> bool:
+    """Whether an array of booleans, or a boolean, holds everywhere."""
+    return bool(condition if isinstance(condition, (bool, np.bool_)) else condition.all())
