@@ -1,3 +1,47 @@
-"""refopt: which optimizer is this, exactly, and is it right?"""
+"""refopt: which optimizer is this, exactly, and is it right?
+
+Every optimizer and variant of the catalog is here under its name::
+
+    import numpy as np
+    import refopt
+
+    opt = refopt.lookahead(refopt.adamw(lr=1e-3, weight_decay=0.1), k=5, alpha=0.5)
+    params = {"kernel": np.ones((3, 2), np.float32), "bias": np.zeros(2, np.float32)}
+    state = opt.init(params)
+    params, state = opt.step(params, grads, state)
+
+and so is the oracle: ``refopt.check("torch.optim:AdamW", "adamw")``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
 
 __version__ = "0.1.0"
+
+_HOMES: Final = {
+    "Optimizer": "refopt.optimizer",
+    "build": "refopt.catalog",
+    "check": "refopt.oracle.check",
+    "Verdict": "refopt.oracle.verdict",
+    "Deviation": "refopt.oracle.verdict",
+}
+"""Where public names live; they are imported when first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if not name.startswith("_"):
+        from refopt import catalog
+
+        if name in catalog.names():
+            return catalog.constructor(name)
+    raise AttributeError(f"refopt has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    from refopt import catalog
+
+    return sorted([*globals(), *_HOMES, *catalog.names()])

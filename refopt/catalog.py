@@ -11,8 +11,16 @@ from typing import Any, Final
 
 from refopt.layers import Layer
 from refopt.optimizer import Optimizer, RuleConstructor, VariantConstructor
-from refopt.rules import adam, sgd
-from refopt.variants import accumulation, clip, l2, lookahead, missing, weight_decay
+from refopt.rules import adadelta, adagrad, adam, adamax, amsgrad, lion, nadam, radam, rmsprop, sgd
+from refopt.variants import (
+    accumulation,
+    clip,
+    l2,
+    layer_adaptation,
+    lookahead,
+    missing,
+    weight_decay,
+)
 
 
 def _rules(lr: float, module: ModuleType) -> dict[str, RuleConstructor]:
@@ -27,7 +35,15 @@ def _rules(lr: float, module: ModuleType) -> dict[str, RuleConstructor]:
 
 
 RULES: Final[Mapping[str, RuleConstructor]] = {
+    **_rules(1.0, adadelta),
+    **_rules(1e-2, adagrad),
     **_rules(1e-3, adam),
+    **_rules(2e-3, adamax),
+    **_rules(1e-3, amsgrad),
+    **_rules(1e-4, lion),
+    **_rules(2e-3, nadam),
+    **_rules(1e-3, radam),
+    **_rules(1e-3, rmsprop),
     **_rules(1e-2, sgd),
 }
 """The rules, with the learning rates that their sources recommend."""
@@ -42,6 +58,7 @@ VARIANTS: Final[Mapping[str, VariantConstructor]] = {
     **_variants(accumulation),
     **_variants(clip),
     **_variants(l2),
+    **_variants(layer_adaptation),
     **_variants(lookahead),
     **_variants(missing),
     **_variants(weight_decay),
@@ -49,6 +66,8 @@ VARIANTS: Final[Mapping[str, VariantConstructor]] = {
 
 COMPOSITIONS: Final[Mapping[str, str]] = {
     "adamw": "weight_decay(adam)",
+    "lamb": "layer_adaptation(weight_decay(adam(eps=1e-6)))",
+    "lars": "trust_ratio(sgd_lr_inside(momentum=0.9))",
 }
 """Optimizers that are nothing but a rule with variants."""
 
@@ -60,6 +79,23 @@ class CatalogError(ValueError):
 def names() -> list[str]:
     """Every name that an expression may use."""
     return [*RULES, *COMPOSITIONS, *VARIANTS]
+
+
+def constructor(name: str) -> Callable[..., Optimizer]:
+    """What makes the optimizers of a name: of a rule, around another, or of a composition."""
+    if name in COMPOSITIONS:
+        return CompositionConstructor(name)
+    return RULES[name] if name in RULES else VARIANTS[name]
+
+
+@dataclass(frozen=True)
+class CompositionConstructor:
+    """Makes optimizers of a composition: ``adamw(lr=1e-3, weight_decay=0.1)``."""
+
+    name: str
+
+    def __call__(self, **hyperparameters: Any) -> Optimizer:
+        return build(self.name).with_hyperparameters(**hyperparameters)
 
 
 def layer(name: str) -> Layer:

@@ -65,10 +65,18 @@ class Form(Record, frozen=True):
 
 
 class Cell(Record, frozen=True):
-    """One check of the matrix: a spec expression, and options that are passed through."""
+    """One check of the matrix.
+
+    Attributes:
+        spec: the expression to check against.
+        options: further arguments of the target, passed through as they are.
+        deviates: where the framework does not do what it documents: what it does instead, with
+            its source line and numbers. Such a cell must deviate.
+    """
 
     spec: str
     options: dict[str, Any] = {}
+    deviates: str = ""
 
 
 class Dialect(Record, frozen=True):
@@ -228,3 +236,12 @@ def canonical_defaults(parts: Iterable[Dialect]) -> dict[str, Any]:
                     else dict(zip(canonical, value, strict=True))
                 )
     return defaults
+
+
+def home(target: str) -> tuple[str, str] | None:
+    """The specification and the dialect whose target has this name."""
+    for name in names():
+        for key, dialect in load(name).dialects.items():
+            if dialect.target == target and dialect.wraps is None:
+                return name, key
+    return None

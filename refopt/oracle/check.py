@@ -43,6 +43,7 @@ def check(
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
     timeout: float = 20.0,
+    name: str | None = None,
 ) -> Verdict:
     """Checks a target against the specification.
 
@@ -56,6 +57,7 @@ def check(
         seed: of the probes' values.
         options: further arguments of the target, passed through as they are.
         timeout: how many seconds a single call of the target may take.
+        name: how the verdict calls the target.
 
     Raises:
         ValueError: the spec, dialect or dtype does not exist.
@@ -65,7 +67,7 @@ def check(
         found = imported(target) if isinstance(target, str) else target
         return _subject(found, spec, dialect, options or {})
 
-    name = target if isinstance(target, str) else described(target)
+    name = name or (target if isinstance(target, str) else described(target))
     return judged(name, subject, spec, dialect=dialect, dtype=dtype, seed=seed, timeout=timeout)
 
 

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from refopt import specification
 from refopt.adapters.adapt import adapt, imported
 from refopt.adapters.adapter import Part
-from refopt.oracle.check import Subject, judged
+from refopt.arithmetic.bounds import FORMATS
+from refopt.oracle.check import Subject, check, judged
+from refopt.oracle.reference import reference
 from refopt.oracle.verdict import Verdict
 from refopt.specification import Dialect
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One cell of the matrix before it is run."""
+    """A cell of the matrix before it is run.
+
+    Attributes:
+        spec: the expression to check against.
+        dialect: the dialect's key.
+        parts: the dialects of the expression's parts, innermost first.
+        options: the target's further arguments.
+        reason: why it is known to deviate, or empty.
+    """
 
     spec: str
     dialect: str
     parts: tuple[Dialect, ...]
     options: Mapping[str, Any]
+    reason: str = ""
 
     @property
     def target(self) -> str:
@@ -52,6 +63,7 @@ def plans() -> list[Plan]:
             dialect=key,
             parts=tuple(specification.dialects(cell.spec, dialect.framework, key).values()),
             options=cell.options,
+            reason=cell.deviates,
         )
         for name in specification.names()
         for key, dialect in specification.load(name).dialects.items()
@@ -65,9 +77,34 @@ def installed(framework: str) -> bool:
     return importlib.util.find_spec(framework) is not None
 
 
-def run_plan(plan: Plan, *, dtype: str = "float32", seed: int = 0) -> Verdict:
-    """The verdict on one cell."""
-    return judged(
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the matrix.
+
+    Attributes:
+        framework: the package of the target, ``refopt`` for the reference itself.
+        verdict: the outcome.
+        reason: why the specification says that this cell deviates, with the evidence; else empty.
+    """
+
+    framework: str
+    verdict: Verdict
+    reason: str = ""
+
+    @property
+    def is_known_deviation(self) -> bool:
+        """Whether it deviates and the specification says why."""
+        return self.verdict.outcome == "deviates" and bool(self.reason)
+
+    @property
+    def is_as_specified(self) -> bool:
+        """Whether it conforms, or deviates as the specification says; nothing else passes."""
+        return self.is_known_deviation if self.reason else self.verdict.conforms
+
+
+def run_plan(plan: Plan, *, dtype: str = "float32", seed: int = 0) -> Cell:
+    """Runs one cell."""
+    verdict = judged(
         plan.target,
         lambda: _subject(plan),
         plan.spec,
@@ -75,6 +112,18 @@ def run_plan(plan: Plan, *, dtype: str = "float32", seed: int = 0) -> Verdict:
         dtype=dtype,
         seed=seed,
     )
+    return Cell(plan.framework, verdict, plan.reason)
+
+
+def reference_cells(*, seed: int = 0) -> Iterator[Cell]:
+    """The NumPy reference against its own bounds: every specification, float32 and float64."""
+    for name in specification.names():
+        kind = specification.load(name).kind
+        spec = f"{name}(sgd)" if kind in ("variant", "schedule") else name
+        for dtype in FORMATS:
+            target = reference(specification.resolve(spec))
+            verdict = check(target, spec, dtype=dtype, seed=seed, name=f"refopt:{name}")
+            yield Cell("refopt", verdict)
 
 
 def _subject(plan: Plan) -> Subject:

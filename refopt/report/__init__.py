@@ -1,0 +1,1 @@
+"""What people are shown: verdicts, the matrix and the pages of the specification, as text."""
