@@ -33,15 +33,12 @@ _HOMES: Final = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if not name.startswith("_"):
-        from refopt import catalog
-
-        if name in catalog.names():
-            return catalog.constructor(name)
+    catalog = import_module("refopt.catalog")  # `from refopt import` would ask here again
+    if name in catalog.names():
+        return catalog.constructor(name)
     raise AttributeError(f"refopt has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    from refopt import catalog
-
+    catalog = import_module("refopt.catalog")
     return sorted([*globals(), *_HOMES, *catalog.names()])
