@@ -19,6 +19,7 @@ from refopt.variants import (
     layer_adaptation,
     lookahead,
     missing,
+    schedule,
     weight_decay,
 )
 
@@ -61,6 +62,7 @@ VARIANTS: Final[Mapping[str, VariantConstructor]] = {
     **_variants(layer_adaptation),
     **_variants(lookahead),
     **_variants(missing),
+    **_variants(schedule),
     **_variants(weight_decay),
 }
 
@@ -157,6 +159,8 @@ class _Reader:
 
     expression: str
     forms: Forms
+    states_defaults: bool = False
+    """Whether the hyperparameters in it are the defaults of a composition rather than pinned."""
 
     def read(self, node: ast.expr, inside: Optimizer | None) -> Optimizer:
         match node:
@@ -170,6 +174,16 @@ class _Reader:
         raise CatalogError(f"{ast.unparse(node)!r} in {self.expression!r} is not an optimizer")
 
     def _named(
+        self,
+        name: str,
+        positional: list[ast.expr],
+        hyperparameters: dict[str, Any],
+        inside: Optimizer | None,
+    ) -> Optimizer:
+        optimizer = self._pinned(name, positional, hyperparameters, inside)
+        return optimizer.unpinned(hyperparameters) if self.states_defaults else optimizer
+
+    def _pinned(
         self,
         name: str,
         positional: list[ast.expr],
@@ -199,7 +213,9 @@ class _Reader:
             return build(form).with_hyperparameters(**hyperparameters)
         if name in RULES:
             return RULES[name](**hyperparameters)
-        return build(COMPOSITIONS[name], self.forms).with_hyperparameters(**hyperparameters)
+        parts = COMPOSITIONS[name]
+        composed = _Reader(parts, self.forms, states_defaults=True).read(_parsed(parts), None)
+        return composed.with_hyperparameters(**hyperparameters)
 
     def _literal(self, node: ast.expr) -> Any:
         try:

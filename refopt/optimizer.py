@@ -150,6 +150,12 @@ class Optimizer:
         lr = values["lr"] if lr_given else self.lr
         return replace(self, layers=layers, lr=lr, lr_pinned=self.lr_pinned or lr_given)
 
+    def unpinned(self, names: Iterable[str]) -> Optimizer:
+        """This optimizer with those hyperparameters counted as defaults rather than as given."""
+        names = frozenset(names)
+        layers = tuple(replace(layer, pinned=layer.pinned - names) for layer in self.layers)
+        return replace(self, layers=layers, lr_pinned=self.lr_pinned and "lr" not in names)
+
     def with_outer(self, inside: Optimizer, values: Mapping[str, Hyperparameter]) -> Optimizer:
         """This optimizer with other hyperparameters in the layers that it adds around another."""
         added = self.layers[len(inside.layers) :]
@@ -184,7 +190,12 @@ class Optimizer:
 
 
 def _call(layer: Layer, arguments: list[str], extra: Mapping[str, Hyperparameter]) -> str:
-    given = {k: v for k, v in layer.hyperparameters.items() if k in layer.pinned} | dict(extra)
+    defaults = keyword_defaults(layer.function)
+    given = {
+        name: value
+        for name, value in layer.hyperparameters.items()
+        if name in layer.pinned or value != defaults[name]
+    } | dict(extra)
     arguments = arguments + [f"{name}={value!r}" for name, value in given.items()]
     return f"{layer.name}({', '.join(arguments)})" if arguments else layer.name
 
