@@ -33,9 +33,11 @@ def list_() -> None:
 @app.command()
 def show(name: str) -> None:
     """Show what an optimizer is: equations, hyperparameters, sources and dialects."""
+    from rich.console import Console
+
     from refopt.report.pages import page
 
-    typer.echo(page(name))
+    Console().print(page(name))
 
 
 @app.command()
