@@ -3,7 +3,7 @@
 A rule or variant runs on SymPy symbols for one generic element; the equations of spec/ are parsed
 and evaluated on the same symbols. The two were written independently from the source. The step
 ``t`` takes every form that code can tell apart: 1 and any later step, or with windows of k steps
-the end and the middle of any window.
+the start, the middle and the end of any window, for k = 1 and for any longer one.
 """
 
 from __future__ import annotations
@@ -174,9 +174,10 @@ def _of_function(
     spec: Specification, name: str, equations: Sequence[str], state: Sequence[StateArray]
 ) -> Iterator[Equality]:
     layer = catalog.layer(name)
-    for t in _steps(layer):
+    for t, window in _steps(layer):
         for flags in _flags(layer):
-            hyperparameters = {key: flags.get(key, symbol(key)) for key in layer.hyperparameters}
+            fixed = window | flags
+            hyperparameters = {key: fixed.get(key, symbol(key)) for key in layer.hyperparameters}
             first = bool(t == 1)
             before = {
                 s.name: sp.sympify(s.initial, locals={"theta": _THETA, **hyperparameters})
@@ -193,11 +194,24 @@ def _of_function(
                 yield Equality(name, quantity, t, value, stated[quantity])
 
 
-def _steps(layer: Layer) -> list[Any]:
-    n, r = sp.symbols("n r", integer=True, positive=True)
-    if "k" in layer.hyperparameters and "t" in layer.arguments:
-        return [sp.Integer(1), symbol("k") * n, symbol("k") * n + r]
-    return [sp.Integer(1), n + 1]
+def _steps(layer: Layer) -> list[tuple[Any, Values]]:
+    """Each step that code can tell apart, with the length of the window that it falls into.
+
+    The symbols carry what is known of them, so that SymPy decides every remainder by itself.
+    """
+    n, i, j = sp.symbols("n i j", integer=True, positive=True)
+    past = sp.Symbol("past", integer=True, nonnegative=True)
+    if "k" not in layer.hyperparameters or "t" not in layer.arguments:
+        return [(sp.Integer(1), {}), (n + 1, {})]
+    single, longer, longest = {"k": sp.Integer(1)}, {"k": j + 1}, {"k": i + j + 1}
+    return [
+        (sp.Integer(1), single),
+        (n + 1, single),
+        (sp.Integer(1), longer),
+        (longer["k"] * n + 1, longer),
+        (longest["k"] * past + i + 1, longest),  # neither the first of its window nor the last
+        (longer["k"] * n, longer),
+    ]
 
 
 def _flags(layer: Layer) -> list[Values]:
