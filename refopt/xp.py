@@ -28,6 +28,8 @@ def _is_scalar(x: Array) -> bool:
 class Namespace(ABC):
     """What a rule may call. Every function works elementwise and propagates NaN, unless said."""
 
+    pi: Any = math.pi
+
     @abstractmethod
     def sqrt(self, x: Array) -> Array:
         """The square root; NaN below zero."""
@@ -66,7 +68,11 @@ class Namespace(ABC):
 
     @abstractmethod
     def any(self, x: Array, axis: tuple[int, ...]) -> Array:
-        """Whether any element along some axes holds; they stay as axes of length 1."""
+        """Whether any element along some axes is not zero; they stay as axes of length 1."""
+
+    @abstractmethod
+    def ndim(self, x: Array) -> int:
+        """The number of axes."""
 
     @abstractmethod
     def is_real(self, x: Array) -> bool:
@@ -75,6 +81,10 @@ class Namespace(ABC):
     @abstractmethod
     def asarray(self, x: Array) -> Array:
         """``x`` as an array: NumPy turns the results of 0-d arithmetic into scalars of its own."""
+
+    @abstractmethod
+    def copy(self, x: Array) -> Array:
+        """An array of its own with the same elements."""
 
     @abstractmethod
     def full_like(self, x: Array, value: Array) -> Array:
@@ -87,6 +97,16 @@ class Namespace(ABC):
     def zeros_like(self, x: Array) -> Array:
         """Zeros of the shape and dtype of ``x``."""
         return self.full_like(x, 0.0)
+
+    def floor_log(self, x: Array, base: Array) -> Array:
+        """The largest integer n with ``base**n <= x``, for Python numbers x >= 1 and base > 1.
+
+        A quotient of logarithms is not exact: ``int(math.log(243, 3))`` is 4.
+        """
+        n = 0
+        while base ** (n + 1) <= x:
+            n += 1
+        return n
 
 
 class ArrayNamespace(Namespace):
@@ -131,13 +151,19 @@ class ArrayNamespace(Namespace):
         return self.library.mean(x, axis=axis, keepdims=True)
 
     def any(self, x: Array, axis: tuple[int, ...]) -> Array:
-        return self.library.any(x, axis=axis, keepdims=True) if axis else x
+        return self.library.any(x != 0, axis=axis, keepdims=True) if axis else x != 0
+
+    def ndim(self, x: Array) -> int:
+        return int(x.ndim)
 
     def is_real(self, x: Array) -> bool:
         return bool(self.library.isdtype(x.dtype, "real floating"))
 
     def asarray(self, x: Array) -> Array:
         return self.library.asarray(x)
+
+    def copy(self, x: Array) -> Array:
+        return self.library.asarray(x, copy=True)
 
     def full_like(self, x: Array, value: Array) -> Array:
         return self.library.full_like(x, value)

@@ -27,6 +27,8 @@ class any_in_row(sp.Function):  # noqa: N801
 class SymbolsNamespace(Namespace):
     """The functions of :mod:`refopt.xp` on expressions."""
 
+    pi = sp.pi
+
     def sqrt(self, x: Array) -> Array:
         return sp.sqrt(x)
 
@@ -57,7 +59,10 @@ class SymbolsNamespace(Namespace):
         return row_mean(x)
 
     def any(self, x: Array, axis: tuple[int, ...]) -> Array:
-        return x
+        return sp.Eq(any_in_row(x), 1)
+
+    def ndim(self, x: Array) -> int:
+        return 2  # the generic element is one of a matrix
 
     def is_real(self, x: Array) -> bool:
         return bool(x.is_real)
@@ -65,11 +70,17 @@ class SymbolsNamespace(Namespace):
     def asarray(self, x: Array) -> Array:
         return x
 
+    def copy(self, x: Array) -> Array:
+        return x
+
     def full_like(self, x: Array, value: Array) -> Array:
         return sp.sympify(value)
 
     def scalar_like(self, x: Array, value: Array) -> Array:
         return sp.sympify(value)
+
+    def floor_log(self, x: Array, base: Array) -> Array:
+        return sp.floor(sp.log(x, base))
 
 
 SYMBOLS: Final = SymbolsNamespace()

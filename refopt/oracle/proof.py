@@ -17,7 +17,7 @@ import sympy as sp
 
 from refopt import catalog
 from refopt.arithmetic.symbols import SYMBOLS, any_in_row, row_mean, total
-from refopt.hyperparameters import DOMAINS, Boolean, Interval
+from refopt.hyperparameters import DOMAINS, Boolean, Interval, Knots
 from refopt.layers import (
     CountsMissing,
     Layer,
@@ -47,6 +47,9 @@ _VOCABULARY: Final[Mapping[str, Any]] = {
 
 _G, _G_OTHER, _H, _THETA, _THETA_NEW = sp.symbols("g g_other h theta theta_after", real=True)
 _LR, _BETA, _OLD, _NEW = sp.symbols("lr beta old new", real=True)
+_FACTOR_1, _FACTOR_2 = sp.symbols("factor1 factor2", real=True)
+_STEP_1, _GAP = sp.symbols("step1 gap", integer=True, positive=True)
+_STEP_2 = _STEP_1 + _GAP
 
 _INPUTS: Final[Mapping[str, Any]] = {
     "g[t]": _G,
@@ -58,6 +61,10 @@ _INPUTS: Final[Mapping[str, Any]] = {
     "beta": _BETA,
     "old": _OLD,
     "new": _NEW,
+    "step1": _STEP_1,
+    "factor1": _FACTOR_1,
+    "step2": _STEP_2,
+    "factor2": _FACTOR_2,
 }
 """What equations may read at every step; ``theta[t]`` is the parameter that the step left."""
 
@@ -163,8 +170,10 @@ def _identifier(name: str) -> str:
 
 
 def symbol(name: str) -> Any:
-    """The symbol of a hyperparameter, with its domain as assumptions."""
+    """The symbol of a hyperparameter, with its domain as assumptions; of knots, any two."""
     domain = DOMAINS.get(name)
+    if isinstance(domain, Knots):
+        return {_STEP_1: _FACTOR_1, _STEP_2: _FACTOR_2}
     if isinstance(domain, Interval):
         return sp.Symbol(name, positive=True, integer=domain.integer or None)
     return sp.Symbol(name, real=True)
