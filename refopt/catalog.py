@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
-from refopt.layers import Layer
+from refopt.layers import REQUIRED, Layer
 from refopt.optimizer import Optimizer, RuleConstructor, VariantConstructor
 from refopt.rules import adadelta, adagrad, adam, adamax, amsgrad, lion, nadam, radam, rmsprop, sgd
 from refopt.variants import (
@@ -147,7 +147,7 @@ def components(expression: str, whole: Callable[[str], bool] = lambda name: Fals
 def _parsed(expression: str) -> ast.expr:
     try:
         return ast.parse(expression.strip(), mode="eval").body
-    except SyntaxError:
+    except (SyntaxError, ValueError):  # ValueError: a null character
         raise CatalogError(
             f"{expression!r} is not an expression such as 'lookahead(adam, k=5)'"
         ) from None
@@ -161,6 +161,8 @@ class _Reader:
     forms: Forms
     states_defaults: bool = False
     """Whether the hyperparameters in it are the defaults of a composition rather than pinned."""
+    supplied: Mapping[str, Any] = field(default_factory=dict)
+    """Values for what has no default, where the expression is the form of a dialect."""
 
     def read(self, node: ast.expr, inside: Optimizer | None) -> Optimizer:
         match node:
@@ -169,8 +171,7 @@ class _Reader:
             case ast.Name(id=name):
                 return self._named(name, [], {}, inside)
             case ast.Call(func=ast.Name(id=name), args=positional, keywords=keywords):
-                hyperparameters = {k.arg: self._literal(k.value) for k in keywords if k.arg}
-                return self._named(name, positional, hyperparameters, inside)
+                return self._named(name, positional, self._given(name, keywords), inside)
         raise CatalogError(f"{ast.unparse(node)!r} in {self.expression!r} is not an optimizer")
 
     def _named(
@@ -196,13 +197,14 @@ class _Reader:
                 raise CatalogError(f"{name} needs an optimizer inside, such as {name}(adam)")
             inner = self.read(positional[0], inside)
             values = [self._literal(value) for value in positional[1:]]
+            defaults = VARIANTS[name].default.hyperparameters
             if form is None:
-                return VARIANTS[name](inner, *values, **hyperparameters)
-            given = (
-                dict(zip(VARIANTS[name].default.hyperparameters, values, strict=False))
-                | hyperparameters
-            )
-            return _Reader(form, _canonical).read(_parsed(form), inner).with_outer(inner, given)
+                required = [k for k in list(defaults)[len(values) :] if defaults[k] is REQUIRED]
+                supplied = {k: self.supplied[k] for k in required if k in self.supplied}
+                return VARIANTS[name](inner, *values, **(supplied | hyperparameters))
+            given = dict(zip(defaults, values, strict=False)) | hyperparameters
+            reader = _Reader(form, _canonical, supplied=given)
+            return reader.read(_parsed(form), inner).with_outer(inner, given)
         if name not in RULES and name not in COMPOSITIONS:
             near = difflib.get_close_matches(name, names(), n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "`refopt list` shows all names"
@@ -217,10 +219,19 @@ class _Reader:
         composed = _Reader(parts, self.forms, states_defaults=True).read(_parsed(parts), None)
         return composed.with_hyperparameters(**hyperparameters)
 
+    def _given(self, name: str, keywords: list[ast.keyword]) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for keyword in keywords:
+            if keyword.arg is None or keyword.arg in given:
+                problem = "needs every hyperparameter by name, and once"
+                raise CatalogError(f"{name} in {self.expression!r} {problem}")
+            given[keyword.arg] = self._literal(keyword.value)
+        return given
+
     def _literal(self, node: ast.expr) -> Any:
         try:
             return ast.literal_eval(node)
-        except ValueError:
+        except (TypeError, ValueError):  # TypeError: a list as the key of a dict
             text = ast.unparse(node)
             raise CatalogError(f"{text!r} in {self.expression!r} is not a number") from None
 
