@@ -14,11 +14,14 @@ from refopt.optimizer import Optimizer, RuleConstructor, VariantConstructor
 from refopt.rules import adadelta, adagrad, adam, adamax, amsgrad, lion, nadam, radam, rmsprop, sgd
 from refopt.variants import (
     accumulation,
+    centralization,
     clip,
     l2,
     layer_adaptation,
+    lazy,
     lookahead,
     missing,
+    rescale,
     schedule,
     weight_decay,
 )
@@ -57,11 +60,14 @@ def _variants(module: ModuleType) -> dict[str, VariantConstructor]:
 
 VARIANTS: Final[Mapping[str, VariantConstructor]] = {
     **_variants(accumulation),
+    **_variants(centralization),
     **_variants(clip),
     **_variants(l2),
     **_variants(layer_adaptation),
+    **_variants(lazy),
     **_variants(lookahead),
     **_variants(missing),
+    **_variants(rescale),
     **_variants(schedule),
     **_variants(weight_decay),
 }

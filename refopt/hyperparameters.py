@@ -89,6 +89,8 @@ DOMAINS: Final[Mapping[str, Domain]] = {
     "k": _COUNT,
     "alpha": _FRACTION,
     "max_norm": _NONNEGATIVE,
+    "max_value": _NONNEGATIVE,
+    "scale": _POSITIVE,
     "schedule": Knots(),
     "factor": _NONNEGATIVE,
     "end_factor": _FRACTION,

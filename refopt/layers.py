@@ -47,7 +47,7 @@ class Entry(NamedTuple):
     lr: Array
     t: int
     g: Array
-    theta_old: Array
+    theta: Array
 
 
 @dataclass
@@ -118,9 +118,13 @@ class Layer:
         hyperparameters = {**self.hyperparameters, **own}
         return replace(self, hyperparameters=hyperparameters, pinned=self.pinned | own.keys())
 
+    def excludes(self, name: str) -> bool:
+        """Whether this layer leaves a parameter alone."""
+        return self.exclude is not None and self.exclude(name)
+
     def acts_on(self, leaf: Leaf) -> bool:
         """Whether this layer takes part in the step of a parameter."""
-        return leaf.depth <= self.index and not (self.exclude and self.exclude(leaf.name))
+        return leaf.depth <= self.index and not self.excludes(leaf.name)
 
     def key(self, name: str) -> str:
         """The name of one of its state arrays in the state of a parameter."""
@@ -207,25 +211,16 @@ class OnGradients(Layer):
 class OnWindow(Layer):
     """Gathers gradients and lets what is inside step only when a window of them is complete.
 
-    ``(ready, g'), *state = f(xp, t, g, *state)``. Inside, ``t`` counts windows, and outside a
-    missing gradient counts as zero.
+    ``(t', g'), *state = f(xp, t, g, *state)``, where t' is the step inside, 0 while the window is
+    incomplete. To the layers outside, an incomplete window is a step along a zero direction.
     """
-
-    @property
-    def counter(self) -> str:
-        """The name of the count of windows in the state of a parameter."""
-        return self.key("t")
-
-    def initial_state(self, xp: Namespace, theta: Array) -> ParameterState:
-        return {self.counter: 0} | super().initial_state(xp, theta)
 
     def inward(self, leaves: Sequence[Leaf]) -> None:
         for leaf in leaves:
-            ready, leaf.g = self.call(leaf)
-            if ready:
-                leaf.t = leaf.state[self.counter] = leaf.state[self.counter] + 1
-            else:
+            leaf.t, leaf.g = self.call(leaf)
+            if not leaf.t:
                 leaf.depth = self.index
+                leaf.h = leaf.xp.zeros_like(leaf.theta)
 
 
 class OnParameterBefore(Layer):
@@ -261,10 +256,9 @@ class OnDirection(Layer):
 
     def outward(self, leaves: Sequence[Leaf]) -> None:
         for leaf in leaves:
-            theta = leaf.theta
-            leaf.theta = leaf.lr * theta if leaf.scaled else theta
+            if leaf.scaled:
+                leaf.theta = leaf.lr * leaf.theta
             leaf.h = self.call(leaf)
-            leaf.theta = theta
 
 
 class OnParameter(Layer):
@@ -276,7 +270,7 @@ class OnParameter(Layer):
 
 
 class OnRows(Layer):
-    """Chooses row by row between the old and the new parameter and state: ``f(xp, g, old, new)``."""
+    """Chooses row by row between old and new parameter and state: ``f(xp, g, old, new)``."""
 
     def onward(self, leaves: Sequence[Leaf]) -> None:
         for leaf in leaves:
@@ -289,7 +283,11 @@ class OnRows(Layer):
 
 
 class CountsMissing(Layer):
-    """Makes ``t`` count every call, also those without a gradient for the parameter."""
+    """Makes ``t`` count every call, also those without a gradient for the parameter.
+
+    What a missing gradient means is up to the outermost layer that says so: a window takes it for
+    zero, this one counts the call and leaves the parameter alone.
+    """
 
 
 def positional_names(function: Function) -> tuple[str, ...]:

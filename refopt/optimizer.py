@@ -56,7 +56,7 @@ class Optimizer:
             xp = _checked(name, theta)
             state[name] = {"t": 0}
             for layer in self.layers:
-                state[name] |= layer.initial_state(xp, theta)
+                state[name] |= _unshared(xp, layer.initial_state(xp, theta), (theta,))
         return state
 
     def step(
@@ -85,7 +85,12 @@ class Optimizer:
             self._pass(leaves)
         return (
             rebuilt(params, {leaf.name: leaf.xp.asarray(leaf.theta) for leaf in leaves}),
-            {leaf.name: leaf.state for leaf in leaves},
+            {
+                leaf.name: _unshared(
+                    leaf.xp, leaf.state, (thetas[leaf.name], gradients[leaf.name], leaf.theta)
+                )
+                for leaf in leaves
+            },
         )
 
     def _pass(self, leaves: Sequence[Leaf]) -> None:
@@ -95,10 +100,14 @@ class Optimizer:
                 leaf.entries[layer.index] = Entry(leaf.lr, leaf.t, leaf.g, leaf.theta)
             layer.inward(acting)
         for layer in self.layers:
-            layer.outward([leaf for leaf in leaves if layer.acts_on(leaf)])
+            acting = [leaf for leaf in leaves if layer.acts_on(leaf)]
+            for leaf in acting:
+                _, leaf.t, leaf.g, leaf.theta = leaf.entries[layer.index]
+            layer.outward(acting)
         for leaf in leaves:
-            if leaf.depth == 0:
-                leaf.theta = leaf.theta - (leaf.h if leaf.scaled else leaf.lr * leaf.h)
+            if leaf.entries:
+                theta = leaf.entries[leaf.depth].theta
+                leaf.theta = theta - (leaf.h if leaf.scaled else leaf.lr * leaf.h)
         for layer in self.layers:
             acting = [leaf for leaf in leaves if layer.acts_on(leaf)]
             for leaf in acting:
@@ -109,10 +118,12 @@ class Optimizer:
         self, name: str, theta: Array, g: Array | None, state: ParameterState, lr: Hyperparameter
     ) -> Leaf:
         xp = namespace(theta)
-        if g is None and any(isinstance(layer, OnWindow) for layer in self.layers):
+        missing = g is None
+        kinds = [type(layer) for layer in reversed(self.layers) if not layer.excludes(name)]
+        meaning = next((kind for kind in kinds if kind in (OnWindow, CountsMissing)), None)
+        if missing and meaning is OnWindow:
             g = xp.zeros_like(theta)
-        counts = g is not None or any(isinstance(layer, CountsMissing) for layer in self.layers)
-        t = state["t"] + counts
+        t = state["t"] + (not missing or meaning is not None)
         depth = len(self.layers) if g is None else 0
         return Leaf(name, xp, theta, g, state | {"t": t}, state, lr, t, depth=depth)
 
@@ -297,6 +308,12 @@ def _checked(name: str, theta: Array) -> Namespace:
             "floating-point numbers: convert it, or split a complex array into two real ones"
         )
     return xp
+
+
+def _unshared(xp: Namespace, state: ParameterState, others: Sequence[Array]) -> ParameterState:
+    """State in arrays of its own: the caller may write into parameters and gradients."""
+    shared = {id(x) for x in others}
+    return {key: xp.copy(x) if id(x) in shared else x for key, x in state.items()}
 
 
 def _check_fit(thetas: dict[str, Array], gradients: dict[str, Array], state: State) -> None:

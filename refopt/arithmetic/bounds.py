@@ -327,17 +327,23 @@ class BoundsNamespace(Namespace):
         return self._total(x, axis, keepdims=True) / count if count > 1 else x
 
     def any(self, x: Array, axis: tuple[int, ...]) -> Array:
-        truth = _truth(x)
+        truth = x != 0
         if not axis:
             return truth
         holds = np.any(truth.holds, axis=axis, keepdims=True)
         settled = np.any(truth.holds & truth.certain, axis=axis, keepdims=True)
         return Truth(holds, settled | np.all(truth.certain, axis=axis, keepdims=True))
 
+    def ndim(self, x: Array) -> int:
+        return int(x.ndim)
+
     def is_real(self, x: Array) -> bool:
         return True
 
     def asarray(self, x: Array) -> Array:
+        return x
+
+    def copy(self, x: Array) -> Array:
         return x
 
     def full_like(self, x: Array, value: Array) -> Array:
