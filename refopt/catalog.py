@@ -76,8 +76,9 @@ COMPOSITIONS: Final[Mapping[str, str]] = {
     "adamw": "weight_decay(adam)",
     "lamb": "layer_adaptation(weight_decay(adam(eps=1e-6)))",
     "lars": "trust_ratio(sgd_lr_inside(momentum=0.9))",
+    "smoothed_accumulation": "update_every(beta_tilde(_))",
 }
-"""Optimizers that are nothing but a rule with variants."""
+"""Optimizers that are nothing but a rule with variants, and variants nothing but others."""
 
 
 class CatalogError(ValueError):
@@ -92,8 +93,13 @@ def names() -> list[str]:
 def constructor(name: str) -> Callable[..., Optimizer]:
     """What makes the optimizers of a name: of a rule, around another, or of a composition."""
     if name in COMPOSITIONS:
-        return CompositionConstructor(name)
+        return StackConstructor(name) if goes_around(name) else CompositionConstructor(name)
     return RULES[name] if name in RULES else VARIANTS[name]
+
+
+def goes_around(name: str) -> bool:
+    """Whether a name takes an optimizer inside."""
+    return name in VARIANTS or "_" in _names(COMPOSITIONS.get(name, name))
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,21 @@ class CompositionConstructor:
 
     def __call__(self, **hyperparameters: Any) -> Optimizer:
         return build(self.name).with_hyperparameters(**hyperparameters)
+
+
+@dataclass(frozen=True)
+class StackConstructor:
+    """Puts several variants around an optimizer: ``smoothed_accumulation(adam(), k=4)``.
+
+    Each of them takes the same arguments.
+    """
+
+    name: str
+
+    def __call__(self, optimizer: Optimizer, *values: Any, **given: Any) -> Optimizer:
+        for part in components(self.name):
+            optimizer = VARIANTS[part](optimizer, *values, **given)
+        return optimizer
 
 
 def layer(name: str) -> Layer:
@@ -138,16 +159,18 @@ def components(expression: str, whole: Callable[[str], bool] = lambda name: Fals
     Raises:
         CatalogError: the expression does not parse.
     """
-    outermost_first = [
-        node.id for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Name)
-    ]
     found: list[str] = []
-    for name in reversed(outermost_first):
+    for name in reversed(_names(expression)):
         if name in COMPOSITIONS and not whole(name):
             found += components(COMPOSITIONS[name], whole)
-        else:
+        elif name != "_":
             found.append(name)
     return found
+
+
+def _names(expression: str) -> list[str]:
+    """The names of an expression, outermost first."""
+    return [node.id for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Name)]
 
 
 def _parsed(expression: str) -> ast.expr:
@@ -198,11 +221,13 @@ class _Reader:
         inside: Optimizer | None,
     ) -> Optimizer:
         form = self.forms(name)
-        if name in VARIANTS:
+        if goes_around(name):
             if not positional:
                 raise CatalogError(f"{name} needs an optimizer inside, such as {name}(adam)")
             inner = self.read(positional[0], inside)
             values = [self._literal(value) for value in positional[1:]]
+            if name in COMPOSITIONS:
+                return StackConstructor(name)(inner, *values, **hyperparameters)
             defaults = VARIANTS[name].default.hyperparameters
             if form is None:
                 required = [k for k in list(defaults)[len(values) :] if defaults[k] is REQUIRED]
