@@ -273,11 +273,11 @@ class BoundsNamespace(Namespace):
         # a negative value is one that only its error separates from zero, or else NaN
         radicand = _select((x.value < 0) & (x.value + x.error >= 0), 0.0, x.value)
         value = np.sqrt(radicand)
-        # differences of roots as quotients, which do not cancel; fmax passes over 0/0
+        # differences of roots, as quotients that do not cancel
         low = np.sqrt(np.maximum(radicand - x.error, 0.0))
-        below = np.divide(np.minimum(x.error, radicand), value + low)
+        below = _select(low > 0, np.divide(x.error, value + low), value)
         above = np.divide(x.error, value + np.sqrt(radicand + x.error))
-        error = _rounded(value, np.fmax(below, above), x.format, x)
+        error = _rounded(value, np.maximum(below, above), x.format, x)
         return Bounded(value, _select(_is_zero(x), 0.0, error), x.format)
 
     def abs(self, x: Array) -> Array:
@@ -469,7 +469,7 @@ def _aligned(x: Operand, y: Any) -> tuple[Bounded, Bounded, Format]:
 
 
 def _power(base: Bounded, exponent: Bounded) -> Bounded:
-    """A positive base to a real power, by a library's function or as exp(y*log(x))."""
+    """A positive base, or zero, to a real power: by a library's function or as exp(y*log(x))."""
     x, y, format = _aligned(base, exponent)
     value = np.power(x.value, y.value)
     room = x.value - x.error
@@ -478,8 +478,9 @@ def _power(base: Bounded, exponent: Bounded) -> Bounded:
     spread = spread + ROUNDINGS * format.unit * (abs(y.value) * logarithm + spread)
     # |e**r - 1| <= |r| e**|r|
     spread = _select(room > 0, value * spread * np.exp(spread), math.inf)
-    error = _rounded(value, spread, format, x, y, own=_LIBRARY_ROUNDOFF)
-    return Bounded(value, error, format)
+    rounded = _rounded(value, spread, format, x, y, own=_LIBRARY_ROUNDOFF)
+    exact = _is_zero(x) & (y.value > y.error)
+    return Bounded(value, _select(exact, 0.0, rounded), format)
 
 
 def _truth(x: Truth | Array) -> Truth:
