@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import inspect
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, Final, NamedTuple
 
-from refopt.adapters.adapter import Adapter, Part
+from refopt.adapters.adapter import Adapter, Part, TargetError
+
+__all__ = ["TargetError", "adapt", "framework", "imported"]
 
 
-class TargetError(Exception):
-    """A target cannot be found, started or stepped; says what to do about it."""
+class _Framework(NamedTuple):
+    """Where a framework's optimizers are defined, and which class adapts them."""
+
+    home: str
+    module: str
+    adapter: str
+
+
+_FRAMEWORKS: Final = {
+    "torch": _Framework("torch.optim", "refopt.adapters.torch", "TorchAdapter"),
+    "optax": _Framework("optax", "refopt.adapters.optax", "OptaxAdapter"),
+    "keras": _Framework("keras", "refopt.adapters.keras", "KerasAdapter"),
+}
 
 
 def imported(name: str) -> Any:
@@ -24,6 +42,7 @@ def imported(name: str) -> Any:
     module_name, colon, attribute = name.rpartition(":")
     if not colon or not module_name or not attribute:
         raise TargetError(f"{name!r} is not of the form package.module:attribute")
+    _choose_backend_of_keras()
     if module_name.endswith(".py"):
         module = _from_file(Path(module_name))
     else:
@@ -41,41 +60,84 @@ def imported(name: str) -> Any:
 
 
 def framework(target: Any) -> str | None:
-    """The framework whose kind of optimizer a target is, by the modules of its class."""
+    """The framework whose kind of optimizer a target is or makes; None for a plain target.
+
+    A class or instance belongs where one of its base classes is defined. A function belongs where
+    it is defined, to what it is annotated to return, or to the one framework that everything it
+    refers to comes from.
+    """
+    if isinstance(target, functools.partial):
+        return framework(target.func)
+    if isinstance(target, FunctionType):
+        return _defined_in([target.__module__]) or _made_by(target)
     kind = target if isinstance(target, type) else type(target)
-    modules = [base.__module__ for base in kind.__mro__]
-    if not isinstance(target, type):
-        modules.append(getattr(target, "__module__", None) or "")
-    for module in modules:
-        root = module.partition(".")[0]
-        if root in _KINDS:
-            return root
-    return None
+    return _defined_in(base.__module__ for base in kind.__mro__)
 
 
 def adapt(parts: tuple[Part, ...], framework: str | None) -> Adapter:
-    """The adapter for a target of a framework, or for a plain one."""
-    if framework is None:
-        from refopt.adapters.plain import PlainAdapter
+    """The adapter for a target of a framework, or for a plain one.
 
-        return PlainAdapter(parts)
-    module, name = _KINDS[framework]
-    adapter: type[Adapter] = getattr(importlib.import_module(module), name)
-    return adapter(parts)
+    Raises:
+        TargetError: there is nothing to start.
+    """
+    if framework is not None:
+        _, module, name = _FRAMEWORKS[framework]
+        adapter: type[Adapter] = getattr(importlib.import_module(module), name)
+        return adapter.of(parts)
+    from refopt.adapters.plain import PlainAdapter
+
+    innermost, *outer = parts
+    if outer:
+        raise TargetError(f"nothing can go around {innermost.factory!r} here; put it inside it")
+    if not callable(innermost.factory):
+        raise TargetError(
+            f"{type(innermost.factory).__name__} cannot be called; "
+            "a target is a class or function: Factory(params, **hyperparameters)"
+        )
+    return PlainAdapter.of(parts)
 
 
-_KINDS = {
-    "torch": ("refopt.adapters.torch", "TorchAdapter"),
-    "optax": ("refopt.adapters.optax", "OptaxAdapter"),
-    "keras": ("refopt.adapters.keras", "KerasAdapter"),
-}
+def _defined_in(modules: Iterable[str]) -> str | None:
+    for module in modules:
+        for name, (home, *_) in _FRAMEWORKS.items():
+            if module == home or module.startswith(f"{home}."):
+                return name
+    return None
+
+
+def _made_by(function: FunctionType) -> str | None:
+    """The framework whose optimizer a function returns."""
+    returned = function.__annotations__.get("return")
+    if returned is not None:
+        return _defined_in([returned]) if isinstance(returned, str) else framework(returned)
+    used = inspect.getclosurevars(function)
+    owners: set[str | None] = set()
+    for value in [*used.globals.values(), *used.nonlocals.values()]:
+        if isinstance(value, ModuleType):
+            root = value.__name__.partition(".")[0]
+            owners.add(root if root in _FRAMEWORKS else None)
+        elif isinstance(value, FunctionType):
+            owners.add(_defined_in([value.__module__]))
+        elif isinstance(value, type | functools.partial):
+            owners.add(framework(value))
+    return owners.pop() if len(owners) == 1 else None
+
+
+def _choose_backend_of_keras() -> None:
+    """Has Keras start on a backend that is installed: unless told, it takes TensorFlow."""
+    if "keras" not in sys.modules and "KERAS_BACKEND" not in os.environ:
+        for backend in ("jax", "torch"):
+            if importlib.util.find_spec(backend) is not None:
+                os.environ["KERAS_BACKEND"] = backend
+                break
 
 
 def _from_file(path: Path) -> Any:
     if not path.is_file():
         raise TargetError(f"there is no file {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:

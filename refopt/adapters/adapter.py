@@ -5,15 +5,21 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
+
+from refopt.hyperparameters import DOMAINS
 
 Arrays = list[np.ndarray]
 Gradients = Sequence[np.ndarray | None]
 Arguments = Mapping[str, str | tuple[str, ...]]
 """A framework's argument names, and the canonical hyperparameters that each takes."""
+
+
+class TargetError(Exception):
+    """A target cannot be found, started or stepped; says what to do about it."""
 
 
 class Session(Protocol):
@@ -28,11 +34,13 @@ class Part:
     """One callable of a target, such as ``optax.sgd`` inside ``optax.MultiSteps``.
 
     Attributes:
-        factory: the class or function.
-        arguments: its argument names and the canonical hyperparameters they take.
+        factory: the class or function, or what an adapter takes in its place.
+        arguments: its argument names and the canonical hyperparameters they take. One whose own
+            name is canonical takes that hyperparameter, unless it is mapped otherwise here.
         wraps: how it takes the part inside: as its first argument, chained before it, or as
-            further arguments of the innermost part's own call; None for the innermost part.
-        options: arguments that are passed through as they are.
+            further arguments of the innermost part's own call, which is then its factory as
+            well; None for the innermost part.
+        options: arguments that are passed through as they are; no hyperparameter sets them.
     """
 
     factory: Callable[..., Any]
@@ -42,24 +50,32 @@ class Part:
 
     def accepted(self) -> frozenset[str]:
         """The canonical hyperparameters that it takes."""
-        taken = argument_names(self.factory)
-        return frozenset(
-            name
-            for argument, canonical in self.arguments.items()
-            if taken is None or argument in taken
-            for name in _names(canonical)
-        )
+        return frozenset(name for canonical in self._taken().values() for name in _names(canonical))
 
     def translated(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Canonical hyperparameters under its own argument names; others are left out."""
-        taken = self.accepted()
+        """Canonical hyperparameters under its own argument names; others are left out.
+
+        An argument that takes several, of which only some are given, has its default for the rest.
+        """
+        named, _ = arguments_of(self.factory)
         values: dict[str, Any] = {}
-        for argument, canonical in self.arguments.items():
+        for argument, canonical in self._taken().items():
             names = _names(canonical)
-            if all(name in taken and name in hyperparameters for name in names):
-                found = tuple(hyperparameters[name] for name in names)
+            default = named[argument].default if argument in named else None
+            if not isinstance(canonical, str) and isinstance(default, tuple):
+                known = dict(zip(names, default, strict=True)) | dict(hyperparameters)
+            else:
+                known = dict(hyperparameters)
+            if hyperparameters.keys() & set(names) and known.keys() >= set(names):
+                found = tuple(known[name] for name in names)
                 values[argument] = found[0] if isinstance(canonical, str) else found
         return values | dict(self.options)
+
+    def _taken(self) -> Arguments:
+        named, others = arguments_of(self.factory)
+        own = {name: name for name in named if name in DOMAINS}
+        mapped = {a: c for a, c in self.arguments.items() if others or a in named}
+        return {a: c for a, c in (own | mapped).items() if a not in self.options}
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,18 @@ class Adapter(ABC):
     takes_missing = True
     """Whether gradients may be missing."""
 
+    @classmethod
+    def of(cls, parts: tuple[Part, ...]) -> Self:
+        """The adapter of these parts; in some frameworks the innermost may be an instance.
+
+        Raises:
+            TargetError: it cannot be started afresh.
+        """
+        innermost, *outer = parts
+        inner = innermost.factory
+        shared = [replace(p, factory=inner) if p.wraps == "option" else p for p in outer]
+        return cls((innermost, *shared))
+
     def accepted(self) -> frozenset[str]:
         """The canonical hyperparameters that the target takes; others stay as the spec has them."""
         return frozenset[str]().union(*(part.accepted() for part in self.parts))
@@ -84,20 +112,35 @@ class Adapter(ABC):
         """A fresh target on these parameters, with those canonical hyperparameters it takes."""
 
 
-def argument_names(function: Callable[..., Any]) -> frozenset[str] | None:
-    """The names that a callable takes by keyword; None where it takes any."""
-    parameters = inspect.signature(function).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return None
-    return frozenset(p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY)
+def arguments_of(function: Callable[..., Any]) -> tuple[Mapping[str, inspect.Parameter], bool]:
+    """The arguments that a callable takes by keyword, and whether it takes any others.
+
+    What cannot be called takes none.
+
+    Raises:
+        TargetError: a callable of the interpreter does not tell.
+    """
+    if not callable(function):
+        return {}, False
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:
+        raise TargetError(
+            f"the arguments of {function!r} are unknown; put a Python function around it"
+        ) from None
+    by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    named = {name: p for name, p in parameters.items() if p.kind in by_keyword}
+    return named, any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
-def with_options(part: Part, outer: Sequence[Part], values: Mapping[str, Any]) -> dict[str, Any]:
+def with_options(parts: Sequence[Part], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of the innermost part, with those of the parts that are options of it."""
-    merged = part.translated(values)
-    for option in outer:
-        if option.wraps == "option":
-            merged |= option.translated(values)
+    innermost, *options = parts
+    merged = innermost.translated(hyperparameters)
+    for part in options:
+        if part.wraps != "option":
+            raise TargetError(f"{part.factory!r} cannot go around {innermost.factory!r}")
+        merged |= part.translated(hyperparameters)
     return merged
 
 

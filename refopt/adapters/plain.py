@@ -7,20 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from refopt.adapters.adapter import Adapter, Arrays, Session, argument_names
+from refopt.adapters.adapter import Adapter, Arrays, Session, TargetError
 
 
 class PlainAdapter(Adapter):
     """A factory that follows the contract of targets and names hyperparameters canonically."""
 
-    def accepted(self) -> frozenset[str]:
-        (part,) = self.parts
-        taken = argument_names(part.factory)
-        return frozenset(part.arguments) if taken is None else taken
-
     def start(self, params: Arrays, hyperparameters: Mapping[str, Any]) -> Session:
         (part,) = self.parts
-        taken = self.accepted()
-        values = {k: v for k, v in hyperparameters.items() if k in taken}
-        session: Session = part.factory([np.array(p) for p in params], **values, **part.options)
+        values = part.translated(hyperparameters)
+        session: Session = part.factory([np.array(p) for p in params], **values)
+        if not callable(getattr(session, "step", None)):
+            raise TargetError(
+                f"the target returned {type(session).__name__}, which has no method step(grads); "
+                "if a framework made it, say so: def make(...) -> torch.optim.Optimizer"
+            )
         return session

@@ -1,34 +1,63 @@
-"""PyTorch: subclasses of ``torch.optim.Optimizer``."""
+"""PyTorch: subclasses of ``torch.optim.Optimizer``, instances, functions that make them."""
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self
 
-import numpy as np
 import torch
 
-from refopt.adapters.adapter import Adapter, Arrays, Gradients, with_options
+from refopt.adapters.adapter import (
+    Adapter,
+    Arrays,
+    Gradients,
+    Part,
+    TargetError,
+    arguments_of,
+    with_options,
+)
 
 
 class TorchAdapter(Adapter):
-    """An optimizer class; the parameters are spread over two parameter groups."""
+    """An optimizer class, an instance, or a function ``make(params, ...)``.
+
+    An instance stands for its class with its ``defaults``, of which hyperparameters that are given
+    take precedence; what was changed in single parameter groups is left out. Parameters are spread
+    over two parameter groups, but a function of the user's gets them as a list.
+    """
+
+    @classmethod
+    def of(cls, parts: tuple[Part, ...]) -> Self:
+        innermost, *outer = parts
+        if isinstance(innermost.factory, torch.optim.Optimizer):
+            innermost = replace(innermost, factory=_class_with_defaults(innermost.factory))
+        return super().of((innermost, *outer))
 
     def start(self, params: Arrays, hyperparameters: Mapping[str, Any]) -> TorchSession:
-        innermost, *outer = self.parts
-        return TorchSession(
-            innermost.factory, params, with_options(innermost, outer, hyperparameters)
-        )
+        factory = self.parts[0].factory
+        made = factory.func if isinstance(factory, partial) else factory
+        tensors = [torch.nn.Parameter(torch.tensor(p)) for p in params]
+        half = len(tensors) // 2
+        groups = [{"params": group} for group in (tensors[:half], tensors[half:]) if group]
+        arguments = with_options(self.parts, hyperparameters)
+        optimizer = factory(groups if isinstance(made, type) else tensors, **arguments)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise TargetError(
+                f"the target returned {type(optimizer).__name__}, not a torch.optim.Optimizer"
+            )
+        return TorchSession(tensors, optimizer)
 
 
 class TorchSession:
-    """A started optimizer."""
+    """A started optimizer with its parameters."""
 
-    def __init__(self, factory: Any, params: Arrays, arguments: Mapping[str, Any]) -> None:
-        self.params = [torch.nn.Parameter(torch.tensor(p)) for p in params]
-        half = len(params) // 2
-        groups = [{"params": group} for group in (self.params[:half], self.params[half:]) if group]
-        self.optimizer = factory(groups, **arguments)
+    def __init__(self, params: list[torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+        self.params = params
+        self.optimizer = optimizer
 
     def step(self, grads: Gradients) -> Arrays:
         for param, g in zip(self.params, grads, strict=True):
@@ -38,10 +67,27 @@ class TorchSession:
 
     def set_lr(self, lr: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            old = group["lr"]
+            # A new tensor: the old one came in as an option and belongs to the caller.
+            group["lr"] = torch.full_like(old, lr) if isinstance(old, torch.Tensor) else lr
 
+    # Copies, since an optimizer of torch shares the tensors of a state that it saves or loads.
     def state_dict(self) -> Any:
-        return self.optimizer.state_dict()
+        return copy.deepcopy(self.optimizer.state_dict())
 
     def load_state_dict(self, state: Any) -> None:
-        self.optimizer.load_state_dict(state)
+        self.optimizer.load_state_dict(copy.deepcopy(state))
+
+
+def _class_with_defaults(optimizer: torch.optim.Optimizer) -> partial[torch.optim.Optimizer]:
+    kind: Any = type(optimizer)
+    named, others = arguments_of(kind)
+    first = next(iter(inspect.signature(kind).parameters))
+    unknown = named.keys() - optimizer.defaults.keys() - {first}
+    if unknown:
+        raise TargetError(
+            f"the value of {', '.join(sorted(unknown))} is not in the defaults of this "
+            f"{kind.__name__}; give its class and options instead"
+        )
+    defaults = {n: value for n, value in optimizer.defaults.items() if others or n in named}
+    return partial(kind, **defaults)
