@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import refopt
+from refopt import catalog
 
 FRAMEWORKS = {"jax", "keras", "mlx", "optax", "paddle", "tinygrad", "torch"}
 HEAVY = FRAMEWORKS | {"cupy", "flint", "hypothesis", "matplotlib", "numba", "scipy", "sympy"}
@@ -52,6 +53,6 @@ def test_every_module_but_its_adapter_can_be_imported_without_a_framework() -> N
 
 
 def test_every_public_name_exists_and_is_documented() -> None:
-    public = [name for name in dir(refopt) if not name.startswith("_")]
-    assert {"adam", "adamw", "check", "lookahead"} <= set(public)
-    assert [name for name in public if not getattr(refopt, name).__doc__] == []
+    names = {*refopt._HOMES, *catalog.names()}
+    assert {"adam", "adamw", "check", "lookahead"} <= names <= set(dir(refopt))
+    assert [name for name in names if not getattr(refopt, name).__doc__] == []
