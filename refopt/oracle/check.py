@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from refopt import specification
-from refopt.adapters.adapt import TargetError, adapt, framework, imported
-from refopt.adapters.adapter import Adapter, Part
-from refopt.arithmetic.bounds import FLOAT32, FLOAT64, FORMATS, Bounded, Format, distance
-from refopt.optimizer import Optimizer
-from refopt.oracle.probes import Probe, probes
-from refopt.oracle.run import Trace, Worker, run
-from refopt.oracle.verdict import Deviation, Precision, Verdict
-
-_PRECISIONS: tuple[Precision, ...] = ("working", "float32-hyperparameters")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A target with what is known about it.
-
-    Attributes:
-        adapter: starts it.
-        defaults: the canonical hyperparameters that it is known to have when it is given none.
-    """
-
-    adapter: Adapter
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+from refopt.adapters.adapt import adapt, framework, imported
+from refopt.adapters.adapter import Part, TargetError
+from refopt.arithmetic.bounds import FORMATS
+from refopt.oracle.observation import PRECISIONS, Hypothesis, Subject, measure, observe
+from refopt.oracle.verdict import Verdict
 
 
 def check(
@@ -85,11 +65,22 @@ def judged(
     if dtype not in FORMATS:
         raise ValueError(f"dtype must be one of {', '.join(FORMATS)}, got {dtype!r}")
     reference = specification.resolve(spec, dialect)
-    judge = _Judge(name, spec, dialect, dtype, seed, timeout)
+    began = time.perf_counter()
+
+    def verdict(**fields: Any) -> Verdict:
+        seconds = time.perf_counter() - began
+        return Verdict(name, spec, dialect, dtype, seed, seconds=seconds, **fields)
+
     try:
-        return judge.verdict(subject(), reference)
+        seen = observe(subject(), reference, dtype=dtype, seed=seed, timeout=timeout)
     except TargetError as error:
-        return judge.failed(error)
+        return verdict(outcome="error", error=str(error))
+    for precision in PRECISIONS:
+        worst, deviation = measure(Hypothesis(reference), seen, precision)
+        ran = {"worst": worst, "probes": seen.ids, "notes": seen.notes}
+        if deviation is None:
+            return verdict(outcome="conforms", precision=precision, **ran)
+    return verdict(outcome="deviates", deviation=deviation, **ran)
 
 
 def _subject(target: Any, spec: str, dialect: str | None, options: Mapping[str, Any]) -> Subject:
@@ -102,137 +93,6 @@ def _subject(target: Any, spec: str, dialect: str | None, options: Mapping[str, 
     arguments = {k: v for form in forms for k, v in form.arguments.items()}
     defaults = specification.canonical_defaults(forms) if dialect else {}
     return Subject(adapt((Part(target, arguments, options=options),), kind), defaults)
-
-
-@dataclass
-class _Judge:
-    """Runs the probes of one check and weighs the results."""
-
-    target: str
-    spec: str
-    dialect: str | None
-    dtype: str
-    seed: int
-    timeout: float
-
-    def __post_init__(self) -> None:
-        self.began = time.perf_counter()
-
-    def verdict(self, subject: Subject, reference: Optimizer) -> Verdict:
-        values = reference.hyperparameters()
-        varied = {
-            name: subject.defaults.get(name, values[name])
-            for name in values
-            if name in subject.adapter.accepted() and name not in reference.pinned()
-        }
-        ran = [
-            p
-            for p in probes(varied, dtype=self.dtype, seed=self.seed)
-            if subject.adapter.takes_missing or not p.has_missing
-        ]
-        with Worker(self.timeout) as worker:
-            traces = [self._trace(subject, reference, probe, worker) for probe in ran]
-        return self._weighed(reference, ran, traces)
-
-    def failed(self, error: TargetError) -> Verdict:
-        return self._made(outcome="error", error=str(error))
-
-    def _trace(self, subject: Subject, reference: Optimizer, probe: Probe, worker: Worker) -> Trace:
-        given = dict(probe.hyperparameters)
-        if probe.id == "defaults":
-            given = {name: value for name, value in given.items() if name not in subject.defaults}
-        given |= {n: v for n, v in reference.hyperparameters().items() if n in reference.pinned()}
-        lr = probe.hyperparameters.get("lr", reference.lr)
-        return run(subject.adapter, probe, given, lr, worker)
-
-    def _weighed(self, reference: Optimizer, ran: list[Probe], traces: list[Trace]) -> Verdict:
-        ids = tuple(p.id for p in ran)
-        notes = tuple(dict.fromkeys(note for trace in traces for note in trace.notes))
-        for precision in _PRECISIONS:
-            worst, deviation = 0.0, None
-            for probe, trace in zip(ran, traces, strict=True):
-                farthest, first = self._compared(reference, probe, trace, precision)
-                worst = max(worst, farthest)
-                deviation = deviation or first
-            if deviation is None:
-                return self._made(
-                    outcome="conforms",
-                    precision=precision,
-                    worst=worst,
-                    probes=ids,
-                    notes=notes,
-                )
-        return self._made(
-            outcome="deviates", worst=worst, deviation=deviation, probes=ids, notes=notes
-        )
-
-    def _compared(
-        self, reference: Optimizer, probe: Probe, trace: Trace, precision: Precision
-    ) -> tuple[float, Deviation | None]:
-        """The largest error as a fraction of its bound, and the first element beyond it."""
-        format = FORMATS[self.dtype]
-
-        def lift(name: str, value: float) -> Bounded:
-            return _hyperparameter(value, precision)
-
-        optimizer = reference.with_hyperparameters(**probe.hyperparameters)
-        lr, optimizer = optimizer.lr, optimizer.lifted(lift)
-        params = [Bounded.exact(p, format) for p in probe.params]
-        state = optimizer.init(params)
-        worst, first = 0.0, None
-        for step, (gradients, rate) in enumerate(zip(probe.gradients, trace.rates, strict=True), 1):
-            grads = [None if g is None else Bounded.exact(g, format) for g in gradients]
-            params, state = optimizer.step(params, grads, state, lr=lift("lr", lr * rate))
-            for i, (got, expected) in enumerate(zip(trace.params[step - 1], params, strict=True)):
-                errors = distance(got, expected)
-                farthest = float(np.max(errors, initial=0.0))
-                worst = max(worst, farthest)
-                if first is None and farthest > 1:
-                    index = tuple(int(j) for j in np.argwhere(errors > 1)[0])
-                    first = _deviation(probe.id, step, i, index, got, expected, format)
-        return worst, first
-
-    def _made(self, **fields: Any) -> Verdict:
-        return Verdict(
-            target=self.target,
-            spec=self.spec,
-            dialect=self.dialect,
-            dtype=self.dtype,
-            seed=self.seed,
-            seconds=time.perf_counter() - self.began,
-            **fields,
-        )
-
-
-def _hyperparameter(value: float, precision: Precision) -> Bounded:
-    """A hyperparameter: exact, or anywhere between its value and that rounded to float32."""
-    if precision == "working":
-        return Bounded(value, 0.0, FLOAT64)
-    return Bounded(value, abs(value - FLOAT32.nearest(value)), FLOAT32)
-
-
-def _deviation(
-    probe: str,
-    step: int,
-    parameter: int,
-    index: tuple[int, ...],
-    got: np.ndarray,
-    expected: Bounded,
-    format: Format,
-) -> Deviation:
-    reference = float(np.asarray(expected.value)[index])
-    value = float(got[index])
-    ulp = float(np.spacing(np.dtype(format.name).type(abs(reference))))
-    return Deviation(
-        probe=probe,
-        step=step,
-        parameter=parameter,
-        index=index,
-        expected=reference,
-        got=value,
-        bound=float(np.asarray(expected.error)[index]),
-        ulps=abs(value - reference) / ulp,
-    )
 
 
 def described(target: Any) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from refopt.optimizer import Optimizer, State
+from refopt.layers import State
+from refopt.optimizer import Optimizer
 
 
 class ReferenceTarget:

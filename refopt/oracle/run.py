@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refopt.adapters.adapt import TargetError
-from refopt.adapters.adapter import Adapter, Session
+from refopt.adapters.adapter import Adapter, Session, TargetError
 from refopt.oracle.probes import Gradients, Probe
 
 
@@ -24,11 +23,13 @@ class Trace:
         params: the parameters after each step.
         rates: the multiples of the learning rate that it really stepped with.
         notes: what of the probe could not be exercised, and why.
+        resumed_after: the step after which it was saved and loaded into a fresh target.
     """
 
     params: list[list[np.ndarray]]
     rates: tuple[float, ...]
     notes: tuple[str, ...]
+    resumed_after: int | None
 
 
 class Worker:
@@ -118,7 +119,7 @@ def run(
             saved = worker.call("state_dict", session.state_dict)
             worker.call("load_state_dict", partial(fresh.load_state_dict, saved))
             session = fresh
-    return Trace(params, rates, tuple(notes))
+    return Trace(params, rates, tuple(notes), resumes)
 
 
 def _check_unchanged(where: str, given: Sequence[np.ndarray | None], grads: Gradients) -> None:
