@@ -72,13 +72,19 @@ class Optimizer:
             lr: the learning rate of this step, instead of the optimizer's own.
 
         Raises:
-            ValueError: gradients or state do not fit the parameters.
+            ValueError: gradients or state do not fit the parameters, or ``lr`` lies outside its
+                domain.
         """
         thetas = flattened(params)
         gradients = flattened(grads)
         _check_fit(thetas, gradients, state)
+        self._check_own(state)
+        if lr is None:
+            lr = self.lr
+        elif isinstance(lr, int | float):
+            lr = validated("step", {"lr": lr})["lr"]
         leaves = [
-            self._leaf(name, theta, gradients[name], state[name], self.lr if lr is None else lr)
+            self._leaf(name, theta, gradients[name], state[name], lr)
             for name, theta in thetas.items()
         ]
         with np.errstate(all="ignore"):  # NaN and infinity propagate, as IEEE 754 says
@@ -127,6 +133,15 @@ class Optimizer:
         depth = len(self.layers) if g is None else 0
         return Leaf(name, xp, theta, g, state | {"t": t}, state, lr, t, depth=depth)
 
+    def _check_own(self, state: State) -> None:
+        keys = {"t"}.union(*(map(layer.key, layer.state_names) for layer in self.layers))
+        for name, arrays in state.items():
+            if arrays.keys() != keys:
+                raise ValueError(
+                    f"the state of parameter {name!r} is not that of {self}: it has "
+                    f"{', '.join(sorted(arrays))}, not {', '.join(sorted(keys))}"
+                )
+
     def around(self, layer: Layer) -> Optimizer:
         """This optimizer with one more layer around it."""
         inside = tuple(existing.label for existing in self.layers)
@@ -155,7 +170,7 @@ class Optimizer:
         """
         known = self.hyperparameters()
         _check_known(str(self), values, known)
-        validated(str(self), values)
+        values = validated(str(self), values)
         layers = tuple(layer.given(values) for layer in self.layers)
         lr_given = "lr" in values
         lr = values["lr"] if lr_given else self.lr
@@ -171,7 +186,7 @@ class Optimizer:
         """This optimizer with other hyperparameters in the layers that it adds around another."""
         added = self.layers[len(inside.layers) :]
         _check_known(str(self), values, {k for layer in added for k in layer.hyperparameters})
-        validated(str(self), values)
+        values = validated(str(self), values)
         return replace(self, layers=(*inside.layers, *(layer.given(values) for layer in added)))
 
     def lifted(self, lift: Callable[[str, float], Hyperparameter]) -> Optimizer:
@@ -267,7 +282,10 @@ class VariantConstructor:
             )
         if len(values) > len(defaults):
             raise TypeError(f"{name} takes {len(defaults)} hyperparameters, got {len(values)}")
-        given = dict(zip(defaults, values, strict=False)) | hyperparameters
+        positional = dict(zip(defaults, values, strict=False))
+        if twice := positional.keys() & hyperparameters:
+            raise TypeError(f"{name} is given {', '.join(sorted(twice))} twice")
+        given = positional | hyperparameters
         _check_known(name, given, defaults)
         missing = [k for k, v in ({**defaults, **given}).items() if v is REQUIRED]
         if missing:
@@ -294,9 +312,9 @@ def _check_known(owner: str, values: Iterable[str], known: Iterable[str]) -> Non
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(name, list(known), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"did you mean {near[0]!r}? " if near else ""
             names = ", ".join(known) or "none"
-            raise TypeError(f"{owner} has no hyperparameter {name!r}{hint} It has: {names}")
+            raise TypeError(f"{owner} has no hyperparameter {name!r}; {hint}it has: {names}")
 
 
 def _checked(name: str, theta: Array) -> Namespace:
