@@ -128,12 +128,12 @@ class ArrayNamespace(Namespace):
 
     def maximum(self, x: Array, y: Array) -> Array:
         if _is_scalar(x) and _is_scalar(y):
-            return max(x, y)
+            return x if x >= y or math.isnan(x) else y
         return self.library.maximum(*self._matched(x, y))
 
     def minimum(self, x: Array, y: Array) -> Array:
         if _is_scalar(x) and _is_scalar(y):
-            return min(x, y)
+            return x if x <= y or math.isnan(x) else y
         return self.library.minimum(*self._matched(x, y))
 
     def cos(self, x: Array) -> Array:
