@@ -112,7 +112,9 @@ DECAY_RATES: Final = frozenset({"momentum", "rho", "beta1", "beta2"})
 
 
 def validated(owner: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyperparameters as they are, once each is found inside its domain.
+    """The hyperparameters as Python numbers, once each is found inside its domain.
+
+    A ``numpy.float64`` is a float, but would make a float32 array that it meets one of float64.
 
     Raises:
         ValueError: a value lies outside its domain.
@@ -120,7 +122,13 @@ def validated(owner: str, values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if value not in DOMAINS[name]:
             raise ValueError(f"{owner}: {name} must be {_phrase(DOMAINS[name])}, got {value!r}")
-    return dict(values)
+    return {name: _python(value) for name, value in values.items()}
+
+
+def _python(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {step: _python(factor) for step, factor in value.items()}
+    return float(value) if isinstance(value, float) else value
 
 
 def _phrase(domain: Domain) -> str:
