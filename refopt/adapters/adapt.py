@@ -9,11 +9,13 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
-from refopt.adapters.adapter import Adapter, Part, TargetError
+from refopt.adapters.adapter import Adapter, Part, TargetError, arguments_of
+from refopt.hyperparameters import DOMAINS
 
 __all__ = ["TargetError", "adapt", "framework", "imported"]
 
@@ -66,12 +68,10 @@ def framework(target: Any) -> str | None:
     it is defined, to what it is annotated to return, or to the one framework that everything it
     refers to comes from.
     """
-    if isinstance(target, functools.partial):
-        return framework(target.func)
-    if isinstance(target, FunctionType):
-        return _defined_in([target.__module__]) or _made_by(target)
-    kind = target if isinstance(target, type) else type(target)
-    return _defined_in(base.__module__ for base in kind.__mro__)
+    source = _source(target)
+    if isinstance(source, type):
+        return _defined_in(base.__module__ for base in source.__mro__)
+    return _defined_in([source.__module__]) or _made_by(source)
 
 
 def adapt(parts: tuple[Part, ...], framework: str | None) -> Adapter:
@@ -83,7 +83,7 @@ def adapt(parts: tuple[Part, ...], framework: str | None) -> Adapter:
     if framework is not None:
         _, module, name = _FRAMEWORKS[framework]
         adapter: type[Adapter] = getattr(importlib.import_module(module), name)
-        return adapter.of(parts)
+        return adapter.of(tuple(_with_canonical_names(part) for part in parts))
     from refopt.adapters.plain import PlainAdapter
 
     innermost, *outer = parts
@@ -97,6 +97,22 @@ def adapt(parts: tuple[Part, ...], framework: str | None) -> Adapter:
     return PlainAdapter.of(parts)
 
 
+def _source(target: Any) -> type | FunctionType:
+    """The function or class that a target is, calls with some arguments set, or is made from."""
+    if isinstance(target, functools.partial):
+        return _source(target.func)
+    return target if isinstance(target, type | FunctionType) else type(target)
+
+
+def _with_canonical_names(part: Part) -> Part:
+    """A user's own function or class may use canonical names instead of the framework's."""
+    source = _source(part.factory)
+    if _defined_in([source.__module__]) is not None:
+        return part
+    own = {name: name for name in arguments_of(source)[0] if name in DOMAINS}
+    return replace(part, arguments=own | dict(part.arguments))
+
+
 def _defined_in(modules: Iterable[str]) -> str | None:
     for module in modules:
         for name, (home, *_) in _FRAMEWORKS.items():
@@ -108,19 +124,26 @@ def _defined_in(modules: Iterable[str]) -> str | None:
 def _made_by(function: FunctionType) -> str | None:
     """The framework whose optimizer a function returns."""
     returned = function.__annotations__.get("return")
-    if returned is not None:
-        return _defined_in([returned]) if isinstance(returned, str) else framework(returned)
+    if isinstance(returned, str):
+        returned = function.__globals__.get(returned.partition(".")[0])
+    if (owner := _owner(returned)) is not None:
+        return owner
     used = inspect.getclosurevars(function)
-    owners: set[str | None] = set()
-    for value in [*used.globals.values(), *used.nonlocals.values()]:
-        if isinstance(value, ModuleType):
-            root = value.__name__.partition(".")[0]
-            owners.add(root if root in _FRAMEWORKS else None)
-        elif isinstance(value, FunctionType):
-            owners.add(_defined_in([value.__module__]))
-        elif isinstance(value, type | functools.partial):
-            owners.add(framework(value))
+    values = [*used.globals.values(), *used.nonlocals.values()]
+    owners = {_owner(v) for v in values if callable(v) or isinstance(v, ModuleType)}
+    owners |= {name for name in _FRAMEWORKS if name in used.unbound}  # imported inside it
     return owners.pop() if len(owners) == 1 else None
+
+
+def _owner(value: object) -> str | None:
+    """The framework that something a function refers to comes from."""
+    if isinstance(value, ModuleType):
+        root = value.__name__.partition(".")[0]
+        return root if root in _FRAMEWORKS else None
+    source = _source(value)
+    if isinstance(source, FunctionType):
+        return _defined_in([source.__module__])
+    return framework(source)
 
 
 def _choose_backend_of_keras() -> None:

@@ -10,8 +10,6 @@ from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
-from refopt.hyperparameters import DOMAINS
-
 Arrays = list[np.ndarray]
 Gradients = Sequence[np.ndarray | None]
 Arguments = Mapping[str, str | tuple[str, ...]]
@@ -35,8 +33,8 @@ class Part:
 
     Attributes:
         factory: the class or function, or what an adapter takes in its place.
-        arguments: its argument names and the canonical hyperparameters they take. One whose own
-            name is canonical takes that hyperparameter, unless it is mapped otherwise here.
+        arguments: its argument names and the canonical hyperparameters they take; those that it
+            does not have are left out.
         wraps: how it takes the part inside: as its first argument, chained before it, or as
             further arguments of the innermost part's own call, which is then its factory as
             well; None for the innermost part.
@@ -73,9 +71,8 @@ class Part:
 
     def _taken(self) -> Arguments:
         named, others = arguments_of(self.factory)
-        own = {name: name for name in named if name in DOMAINS}
-        mapped = {a: c for a, c in self.arguments.items() if others or a in named}
-        return {a: c for a, c in (own | mapped).items() if a not in self.options}
+        free = {a: c for a, c in self.arguments.items() if a not in self.options}
+        return {a: c for a, c in free.items() if others or a in named}
 
 
 @dataclass(frozen=True)
