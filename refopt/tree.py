@@ -1,4 +1,4 @@
-"""Parameters as nested dicts and lists of arrays: flattened to named leaves and rebuilt."""
+"""Parameters as nested dicts, lists and tuples of arrays: flattened to named leaves and back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 Tree = Any
-"""One array, or a dict or list of trees."""
+"""One array, or a dict, list or tuple of trees."""
 
 
 def flattened(tree: Tree) -> dict[str, Any]:
@@ -47,7 +47,10 @@ def _mapped(tree: Tree, path: tuple[str, ...], leaves: dict[str, Any]) -> Tree:
     if children is None:
         return leaves[".".join(path)]
     changed = [_mapped(child, (*path, key), leaves) for key, child in children]
-    return dict(zip(tree, changed, strict=True)) if isinstance(tree, dict) else type(tree)(changed)
+    if isinstance(tree, dict):
+        return dict(zip(tree, changed, strict=True))
+    make = getattr(tree, "_make", type(tree))  # the type of a named tuple takes its fields apart
+    return make(changed)
 
 
 def _children(tree: Tree) -> list[tuple[str, Tree]] | None:
