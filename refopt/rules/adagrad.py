@@ -29,5 +29,5 @@ adagrad_guarded_init = adagrad_init
 def adagrad_guarded(xp, g, s, *, eps=1e-10, initial_accumulator=0.0):
     """Adagrad with epsilon inside the root, and no step where the sum of squares is zero."""
     s = s + g**2
-    h = xp.where(s > 0, g / xp.sqrt(s + eps), xp.zeros_like(g))
+    h = xp.where(s > 0, 1 / xp.sqrt(s + eps), 0.0) * g
     return h, s
