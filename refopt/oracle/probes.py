@@ -3,7 +3,7 @@
 What hides mistakes is known: epsilon far below the gradients, decay rates near 1, constant
 gradients, one parameter, a constant learning rate, small weight decay. The probes avoid all of it,
 and take the library's own defaults as well. Ids are stable: a verdict that names one can be
-reproduced years later from the id, the dtype and the seed.
+reproduced years later, on any machine, from the id, the dtype and the seed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,19 @@ FAR: Final[Mapping[str, Any]] = {
     "dampening": 0.3,
     "rho": 0.7,
     "beta1": 0.8,
-    "beta2": 0.6,
+    "beta2": 0.7,
     "eps": 1e-2,
     "weight_decay": 0.3,
     "alpha": 0.4,
     "k": 3,
     "max_norm": 1.7,
     "schedule": {2: 0.3, 5: 1.0, 9: 0.6},
+    "warmup_steps": 4,
+    "decay_steps": 4,
+    "total_steps": 9,
+    "pct_start": 0.4,
+    "div_factor": 5.0,
+    "final_div_factor": 3.0,
 }
 """Values far from the usual defaults; others lie three tenths into their domain."""
 
@@ -52,8 +58,17 @@ DYADIC: Final[Mapping[str, Any]] = {
     "k": 2,
     "max_norm": 2.0,
     "schedule": {3: 0.5, 7: 1.25},
+    "warmup_steps": 3,
+    "decay_steps": 3,
+    "total_steps": 8,
+    "pct_start": 0.375,
+    "div_factor": 4.0,
+    "final_div_factor": 8.0,
 }
 """Values that every binary format holds exactly, and so does 1 minus them."""
+
+_CHANGING: Final = (1.0, 0.5, 1.5, 1.0, 2.0, 0.25)
+"""The learning rate, as multiples, where it differs in every step."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,7 @@ class Probe:
         gradients: for each step, a gradient for each parameter, or None.
         rates: the learning rate of each step, as multiples of the hyperparameter ``lr``.
         resumes_after: the step after which the target is saved and loaded into a fresh one.
+        is_strided: whether the gradients lie in memory with gaps between their elements.
     """
 
     id: str
@@ -77,6 +93,7 @@ class Probe:
     gradients: tuple[Gradients, ...]
     rates: tuple[float, ...]
     resumes_after: int | None = None
+    is_strided: bool = False
 
     @property
     def has_missing(self) -> bool:
@@ -91,106 +108,133 @@ def probes(
 
     Args:
         varied: the hyperparameters that the target takes and nothing pins, with the values that
-            the probe of the defaults leaves them at.
+            the probe of the defaults leaves them at. Flags stay as they are.
         dtype: of parameters and gradients.
         seed: of the random values.
     """
-    make = _Maker(dtype, seed)
-    far = {name: _value(name, FAR, default) for name, default in varied.items()}
-    dyadic = {name: _value(name, DYADIC, default) for name, default in varied.items()}
-    changing = (1.0, 0.5, 1.5, 1.0, 2.0, 0.25)
+    far = {name: _value(name, FAR, 0.3, default) for name, default in varied.items()}
+    dyadic = {name: _value(name, DYADIC, 0.3125, default) for name, default in varied.items()}
+    undecayed = far | {name: 0.0 for name in far if name == "weight_decay"}
+
+    def draw(id: str) -> _Draw:
+        return _Draw(id, dtype, seed)
+
     return (
-        make.probe(
-            "far",
+        draw("far").probe(
             "hyperparameters far from defaults, falling gradients, changing learning rate",
             far,
             12,
-            rates=changing,
+            params=_with_a_zero,
+            rates=_CHANGING,
         ),
-        make.probe(
-            "dyadic",
+        draw("dyadic").probe(
             "hyperparameters exact in binary; saved and loaded into a fresh target in the middle",
             dyadic,
             12,
-            rates=changing[::-1],
+            rates=_CHANGING[::-1],
             resumes_after=5,
         ),
-        make.probe("defaults", "the library's defaults", dict(varied), 8),
-        make.probe(
-            "vanishing",
-            "gradients from the size of epsilon down to zero, whole rows of zeros",
-            far,
-            8,
-            gradient=make.vanishing,
+        draw("defaults").probe("the library's defaults", dict(varied), 8),
+        draw("vanishing").probe(
+            "gradients from the size of epsilon down to zero, whole rows of zeros, no decay; a "
+            "long parameter and one of zeros",
+            undecayed,
+            10,
+            params=_of_odd_norms,
+            gradient=_vanishing,
         ),
-        make.probe(
-            "zero", "no gradient but zero: what is left is decay", far, 4, gradient=make.zero
+        draw("zero").probe(
+            "no gradient but zero: what is left is decay", far, 4, gradient=_zero
         ),
-        make.probe(
-            "missing",
-            "parameters without a gradient",
-            far,
-            8,
-            gradient=make.missing,
-            rates=changing,
+        draw("missing").probe(
+            "parameters without a gradient", far, 8, gradient=_missing, rates=_CHANGING
         ),
+        draw("strided").probe("gradients with gaps in memory", far, 3, is_strided=True),
     )
 
 
-class _Maker:
-    """Draws the values of probes."""
+class _Draw:
+    """Draws the values of one probe, whatever others there are."""
 
-    def __init__(self, dtype: str, seed: int) -> None:
+    def __init__(self, id: str, dtype: str, seed: int) -> None:
+        self.id = id
         self.dtype = dtype
-        self.random = np.random.default_rng([seed, 2412])
+        # NumPy guarantees the raw bits of a generator for ever, not the numbers it makes of them.
+        self.bits = np.random.PCG64([seed, *id.encode()])
+
+    def numbers(self, shape: tuple[int, ...], scale: float) -> np.ndarray:
+        """Numbers between -scale, a power of two, and scale: rounded once, so alike everywhere."""
+        raw = self.bits.random_raw(math.prod(shape))
+        signed = (raw >> np.uint64(11)) * 2.0**-52 - 1
+        return np.asarray(scale * signed + 0.0, dtype=self.dtype).reshape(shape)  # no -0.0
 
     def probe(
         self,
-        id: str,
         purpose: str,
         hyperparameters: Mapping[str, Any],
         steps: int,
         *,
-        gradient: Callable[[int, int, int], np.ndarray | None] | None = None,
+        params: Callable[[_Draw, int], np.ndarray] | None = None,
+        gradient: Callable[[_Draw, int, int, int], np.ndarray | None] | None = None,
         rates: tuple[float, ...] = (1.0,),
         resumes_after: int | None = None,
+        is_strided: bool = False,
     ) -> Probe:
-        gradient = gradient or self.falling
+        params, gradient = params or _ordinary, gradient or _falling
+        positions = range(len(SHAPES))
         return Probe(
-            id=id,
+            id=self.id,
             purpose=purpose,
             hyperparameters=hyperparameters,
-            params=tuple(self.normal(shape, 1.0) for shape in SHAPES),
+            params=tuple(params(self, i) for i in positions),
             gradients=tuple(
-                tuple(gradient(i, step, steps) for i in range(len(SHAPES)))
+                tuple(gradient(self, i, step, steps) for i in positions)
                 for step in range(1, steps + 1)
             ),
             rates=tuple(rates[step % len(rates)] for step in range(steps)),
             resumes_after=resumes_after,
+            is_strided=is_strided,
         )
 
-    def normal(self, shape: tuple[int, ...], scale: float) -> np.ndarray:
-        return np.asarray(scale * self.random.standard_normal(shape), dtype=self.dtype)
 
-    def falling(self, i: int, step: int, steps: int) -> np.ndarray:
-        """Gradients of changing sign whose size falls from 10 to 0.1."""
-        return self.normal(SHAPES[i], 10.0 ** (1 - 2 * (step - 1) / (steps - 1)))
-
-    def vanishing(self, i: int, step: int, steps: int) -> np.ndarray:
-        g = self.normal(SHAPES[i], (1e-1, 1e-2, 1e-4, 1e-8)[step % 4])
-        if g.ndim:
-            g[step % 2 :: 2] = 0  # every other row
-        return g
-
-    def zero(self, i: int, step: int, steps: int) -> np.ndarray:
-        return np.zeros(SHAPES[i], self.dtype)
-
-    def missing(self, i: int, step: int, steps: int) -> np.ndarray | None:
-        g = self.falling(i, step, steps)
-        return None if (i % 2 == 1 and step in (1, 3, 4)) or (i == 2 and step == 5) else g
+def _ordinary(draw: _Draw, i: int) -> np.ndarray:
+    return draw.numbers(SHAPES[i], 2.0)
 
 
-def _value(name: str, values: Mapping[str, Any], default: Any) -> Any:
+def _with_a_zero(draw: _Draw, i: int) -> np.ndarray:
+    theta = _ordinary(draw, i)
+    if i == 1:
+        theta[0] = 0
+    return theta
+
+
+def _of_odd_norms(draw: _Draw, i: int) -> np.ndarray:
+    """One parameter of a norm far above 10, and one of norm zero."""
+    return draw.numbers(SHAPES[i], {2: 64.0, 3: 0.0}.get(i, 2.0))
+
+
+def _falling(draw: _Draw, i: int, step: int, steps: int) -> np.ndarray:
+    """Gradients of changing sign whose size falls from 8 to 1/8."""
+    return draw.numbers(SHAPES[i], 2.0 ** (3 - 6 * (step - 1) // (steps - 1)))
+
+
+def _vanishing(draw: _Draw, i: int, step: int, steps: int) -> np.ndarray:
+    g = draw.numbers(SHAPES[i], (2.0**-3, 2.0**-7, 2.0**-13, 2.0**-27, 0.0)[step % 5])
+    if g.ndim:
+        g[step % 2 :: 2] = 0  # every other row
+    return g
+
+
+def _zero(draw: _Draw, i: int, step: int, steps: int) -> np.ndarray:
+    return np.zeros(SHAPES[i], draw.dtype)
+
+
+def _missing(draw: _Draw, i: int, step: int, steps: int) -> np.ndarray | None:
+    g = _falling(draw, i, step, steps)
+    return None if (i % 2 == 1 and step in (1, 3, 4)) or (i == 2 and step == 5) else g
+
+
+def _value(name: str, values: Mapping[str, Any], fraction: float, default: Any) -> Any:
     if name in values:
         return values[name]
     domain = DOMAINS[name]
@@ -198,4 +242,4 @@ def _value(name: str, values: Mapping[str, Any], default: Any) -> Any:
         return default
     if domain.integer:
         return int(domain.low) + 2
-    return domain.low + (0.3125 * (domain.high - domain.low) if domain.high < math.inf else 0.3125)
+    return domain.low + (fraction * (domain.high - domain.low) if domain.high < math.inf else fraction)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import queue
+import textwrap
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
 from refopt.adapters.adapter import Adapter, Session, TargetError
 from refopt.oracle.probes import Gradients, Probe
+
+_REFOPT: Final = str(Path(__file__).parent.parent)
+"""Where refopt itself lies: lines of its own tell a target's author nothing."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +70,14 @@ class Worker:
         if isinstance(error, TargetError):
             raise error
         if error is not None:
-            raise TargetError(f"{what} raised {type(error).__name__}: {error}") from error
+            raise TargetError(f"{what} raised {_described(error)}") from error
         return result
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             try:
-                self._results.put((task(), None))
+                with np.errstate(all="ignore"):  # NaN and infinity are judged, not warned about
+                    self._results.put((task(), None))
             except BaseException as error:  # noqa: BLE001  a target may raise anything
                 self._results.put((None, error))
 
@@ -95,31 +102,50 @@ def run(
     def start(params: Sequence[np.ndarray]) -> Session:
         return adapter.start([p.copy() for p in params], hyperparameters)
 
-    session = worker.call("starting the target", partial(start, probe.params))
+    values = ", ".join(f"{name}={value!r}" for name, value in hyperparameters.items())
+    starting = f"starting the target with {values or 'no hyperparameters'}"
+    session = worker.call(starting, partial(start, probe.params))
     rates, notes = probe.rates, []
     changes_rate = len(set(rates)) > 1
     if changes_rate and not hasattr(session, "set_lr"):
         changes_rate, rates = False, (1.0,) * len(rates)
         notes.append("the target has no set_lr: changes of the learning rate were not exercised")
     resumes = probe.resumes_after
-    if resumes and not hasattr(session, "load_state_dict"):
+    if resumes and not (hasattr(session, "state_dict") and hasattr(session, "load_state_dict")):
         resumes = None
-        notes.append("the target has no load_state_dict: saving and loading was not exercised")
+        notes.append(
+            "the target lacks state_dict or load_state_dict: saving and loading was not exercised"
+        )
+    buffers = [_buffer(p, probe.is_strided) for p in probe.params]
     params: list[list[np.ndarray]] = []
     for step, (grads, rate) in enumerate(zip(probe.gradients, rates, strict=True), 1):
         where = f"step {step} of probe {probe.id!r}"
         if changes_rate:
             worker.call("set_lr", partial(session.set_lr, lr * rate))
-        given = [None if g is None else g.copy() for g in grads]
-        returned = worker.call(where, partial(session.step, given))
+        given = _filled(buffers, grads)
+        returned = worker.call(where, partial(session.step, list(given)))
         _check_unchanged(where, given, grads)
         params.append(_checked(where, returned, probe.params))
         if step == resumes:
-            fresh = worker.call("starting the target", partial(start, params[-1]))
+            fresh = worker.call(starting, partial(start, params[-1]))
             saved = worker.call("state_dict", session.state_dict)
             worker.call("load_state_dict", partial(fresh.load_state_dict, saved))
             session = fresh
     return Trace(params, rates, tuple(notes), resumes)
+
+
+def _buffer(param: np.ndarray, is_strided: bool) -> np.ndarray:
+    """Memory for a gradient, which the caller uses in every step anew."""
+    return np.empty((*param.shape, 2), param.dtype)[..., 0] if is_strided else np.empty_like(param)
+
+
+def _filled(buffers: Sequence[np.ndarray], grads: Gradients) -> list[np.ndarray | None]:
+    given: list[np.ndarray | None] = []
+    for buffer, g in zip(buffers, grads, strict=True):
+        if g is not None:
+            buffer[...] = g
+        given.append(None if g is None else buffer)
+    return given
 
 
 def _check_unchanged(where: str, given: Sequence[np.ndarray | None], grads: Gradients) -> None:
@@ -162,3 +188,12 @@ def _checked(where: str, returned: Any, params: Sequence[np.ndarray]) -> list[np
     if finite and not any(finite):
         raise TargetError(f"{where} returned no finite number in any parameter")
     return copies
+
+
+def _described(error: BaseException) -> str:
+    """What was raised, on one line, and where in the target's code."""
+    said = textwrap.shorten(f"{type(error).__name__}: {error}", 400, placeholder=" ...")
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    if frame.filename.startswith(_REFOPT):
+        return said
+    return f"{said} ({Path(frame.filename).name}, line {frame.lineno})"
