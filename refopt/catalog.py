@@ -76,6 +76,7 @@ COMPOSITIONS: Final[Mapping[str, str]] = {
     "adamw": "weight_decay(adam)",
     "lamb": "layer_adaptation(weight_decay(adam(eps=1e-6)))",
     "lars": "trust_ratio(sgd_lr_inside(momentum=0.9))",
+    "ranger": "lookahead(gradient_centralization(radam(beta1=0.95, eps=1e-5)), k=6, alpha=0.5)",
     "smoothed_accumulation": "update_every(beta_tilde(_))",
 }
 """Optimizers that are nothing but a rule with variants, and variants nothing but others."""

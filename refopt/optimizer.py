@@ -93,7 +93,14 @@ class Optimizer:
             rebuilt(params, {leaf.name: leaf.xp.asarray(leaf.theta) for leaf in leaves}),
             {
                 leaf.name: _unshared(
-                    leaf.xp, leaf.state, (thetas[leaf.name], gradients[leaf.name], leaf.theta)
+                    leaf.xp,
+                    leaf.state,
+                    (
+                        thetas[leaf.name],
+                        gradients[leaf.name],
+                        leaf.theta,
+                        *leaf.state_old.values(),
+                    ),
                 )
                 for leaf in leaves
             },
@@ -129,7 +136,7 @@ class Optimizer:
         meaning = next((kind for kind in kinds if kind in (OnWindow, CountsMissing)), None)
         if missing and meaning is OnWindow:
             g = xp.zeros_like(theta)
-        t = state["t"] + (not missing or meaning is not None)
+        t = state["t"] + int(not missing or meaning is not None)
         depth = len(self.layers) if g is None else 0
         return Leaf(name, xp, theta, g, state | {"t": t}, state, lr, t, depth=depth)
 
@@ -329,8 +336,8 @@ def _checked(name: str, theta: Array) -> Namespace:
 
 
 def _unshared(xp: Namespace, state: ParameterState, others: Sequence[Array]) -> ParameterState:
-    """State in arrays of its own: the caller may write into parameters and gradients."""
-    shared = {id(x) for x in others}
+    """State in arrays of its own: the caller may write into the others."""
+    shared = {id(x) for x in others if not isinstance(x, int)}
     return {key: xp.copy(x) if id(x) in shared else x for key, x in state.items()}
 
 

@@ -9,7 +9,7 @@ the start, the middle and the end of any window, for k = 1 and for any longer on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from refopt.layers import (
     OnWindow,
     Rule,
 )
+from refopt.optimizer import Optimizer
 from refopt.specification import Specification, StateArray, load
 
 Values = dict[str, Any]
@@ -113,7 +114,9 @@ class Equality:
         """Whether SymPy finds their difference to be zero."""
         if isinstance(self.code, bool) or self.code in (sp.true, sp.false):
             return bool(self.code) == bool(self.specification)
-        return bool(sp.simplify(sp.piecewise_fold(self.code - self.specification)) == 0)
+        # literals stand for the decimal numbers that they show
+        difference = sp.nsimplify(self.code - self.specification, rational=True)
+        return bool(sp.simplify(sp.piecewise_fold(difference)) == 0)
 
     def __str__(self) -> str:
         return (
@@ -131,7 +134,8 @@ def equalities(name: str) -> Iterator[Equality]:
     if spec.kind == "composition":
         yield from _of_optimizer(spec)
         return
-    yield from _of_function(spec, name, spec.equations, spec.state)
+    for part in catalog.components(name):
+        yield from _of_function(spec, part, spec.equations, spec.state)
     for form_name, form in spec.forms.items():
         state = spec.state if form.state is None else form.state
         yield from _of_function(spec, form_name, form.equations, state)
@@ -184,7 +188,7 @@ def _of_function(
 ) -> Iterator[Equality]:
     layer = catalog.layer(name)
     for t, window in _steps(layer):
-        for flags in _flags(layer):
+        for flags in _flags(layer.hyperparameters):
             fixed = window | flags
             hyperparameters = {key: fixed.get(key, symbol(key)) for key in layer.hyperparameters}
             first = bool(t == 1)
@@ -223,10 +227,10 @@ def _steps(layer: Layer) -> list[tuple[Any, Values]]:
     ]
 
 
-def _flags(layer: Layer) -> list[Values]:
+def _flags(names: Iterable[str]) -> list[Values]:
     """Every combination of the boolean hyperparameters, which code may branch on."""
     combinations: list[Values] = [{}]
-    for name in layer.hyperparameters:
+    for name in names:
         if isinstance(DOMAINS[name], Boolean):
             combinations = [{**c, name: flag} for c in combinations for flag in (False, True)]
     return combinations
@@ -244,9 +248,16 @@ def _run(layer: Layer, t: Any, hyperparameters: Values, before: Values) -> Value
     arguments = [inputs[a] if a in inputs else before[a] for a in layer.arguments]
     result = layer.function(*arguments, **hyperparameters)
     first, *states = result if layer.state_names else (result,)
+    if isinstance(layer, CountsMissing):
+        # such a layer has no function: a step without a gradient shows what it does
+        optimizer = catalog.constructor(layer.name)(catalog.build("sgd"))
+        state = optimizer.init(_THETA)
+        state[""]["t"] = t - 1
+        theta, state = optimizer.step(_THETA, None, state)
+        return {"t_new": state[""]["t"], "theta_new": theta}
     if isinstance(layer, OnWindow):
-        ready, first = first
-        return {"ready": ready, "g_new": first, **dict(zip(layer.state_names, states, strict=True))}
+        t_new, first = first
+        return {"t_new": t_new, "g_new": first, **dict(zip(layer.state_names, states, strict=True))}
     if isinstance(layer, OnGradients):
         first = first[0]
     quantity = (
@@ -257,28 +268,32 @@ def _run(layer: Layer, t: Any, hyperparameters: Values, before: Values) -> Value
 
 def _of_optimizer(spec: Specification) -> Iterator[Equality]:
     """A composition: a whole step from symbolic state, against the parameter that is specified."""
-    n = sp.Symbol("n", integer=True, nonnegative=True)
-    optimizer = catalog.build(spec.name)
-    optimizer = optimizer.lifted(lambda name, value: symbol(name))
-    hyperparameters = {h.name: symbol(h.name) for h in spec.hyperparameters}
-    names = [s.name for s in spec.state]
-    state = {
-        "t": n,
-        **{
-            key: sp.Symbol(key.partition(".")[2], real=True)
-            for key in optimizer.init(_THETA)[""]
-            if key != "t"
-        },
-    }
-    theta, after = optimizer.step(_THETA, _G, {"": state})
-    given = {
-        **hyperparameters,
-        **_INPUTS,
-        **{f"{name}[t-1]": sp.Symbol(name, real=True) for name in names},
-    }
-    stated = evaluated(spec.equations, given, n + 1)
-    yield Equality(spec.name, "theta", n + 1, theta, stated["theta"])
-    for key, value in after[""].items():
-        quantity = key.partition(".")[2]
-        if quantity:
-            yield Equality(spec.name, quantity, n + 1, value, stated[quantity])
+    built = catalog.build(spec.name)
+    windowed = next((each for each in built.layers if "k" in each.hyperparameters), built.layers[0])
+    for t, window in _steps(windowed):
+        for flags in _flags(built.hyperparameters()):
+            known = {name: symbol(name) for name in built.hyperparameters()} | flags | window
+            yield from _of_step(spec, _with(built, known), t, known)
+
+
+def _with(optimizer: Optimizer, values: Values) -> Optimizer:
+    """An optimizer with symbols for its hyperparameters, whatever their domain."""
+    layers = tuple(
+        replace(layer, hyperparameters={name: values[name] for name in layer.hyperparameters})
+        for layer in optimizer.layers
+    )
+    return replace(optimizer, layers=layers, lr=values["lr"])
+
+
+def _of_step(
+    spec: Specification, optimizer: Optimizer, t: Any, hyperparameters: Values
+) -> Iterator[Equality]:
+    initial = optimizer.init(_THETA)[""]
+    names = {key: key.partition(".")[2] for key in initial if key != "t"}
+    before = {key: sp.Symbol(name, real=True) for key, name in names.items()}
+    theta, after = optimizer.step(_THETA, _G, {"": {"t": t - 1, **before}})
+    given = {**_INPUTS, **hyperparameters, **{f"{n}[t-1]": before[key] for key, n in names.items()}}
+    stated = evaluated(spec.equations, given, t)
+    yield Equality(spec.name, "theta", t, theta, stated["theta"])
+    for key, name in names.items():
+        yield Equality(spec.name, name, t, after[""][key], stated[name])
