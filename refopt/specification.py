@@ -217,6 +217,14 @@ def dialects(
     return {name: dialect for name in parts if (dialect := found(name)) is not None}
 
 
+def dialect_keys(expression: str) -> list[str]:
+    """The dialects that any part of an expression has, or it as a whole."""
+    parts = components(expression, lambda name: name in names())
+    parts += components(expression)
+    owners = [name if name in names() else _owners().get(name) for name in parts]
+    return list(dict.fromkeys(key for name in owners if name for key in load(name).dialects))
+
+
 @functools.cache
 def _owners() -> dict[str, str]:
     """The specification that each form belongs to."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from refopt import specification
 from refopt.adapters.adapt import adapt, framework, imported
 from refopt.adapters.adapter import Part, TargetError
 from refopt.arithmetic.bounds import FORMATS
-from refopt.oracle.observation import PRECISIONS, Hypothesis, Subject, measure, observe
+from refopt.oracle.observation import PRECISIONS, Hypothesis, Subject, Variation, measure, observe
 from refopt.oracle.verdict import Verdict
 
 
@@ -45,7 +45,7 @@ def check(
 
     def subject() -> Subject:
         found = imported(target) if isinstance(target, str) else target
-        return _subject(found, spec, dialect, options or {})
+        return subject_of(found, [spec], dialect, options or {})
 
     name = name or (target if isinstance(target, str) else described(target))
     return judged(name, subject, spec, dialect=dialect, dtype=dtype, seed=seed, timeout=timeout)
@@ -72,26 +72,34 @@ def judged(
         return Verdict(name, spec, dialect, dtype, seed, seconds=seconds, **fields)
 
     try:
-        seen = observe(subject(), reference, dtype=dtype, seed=seed, timeout=timeout)
+        found = subject()
+        variation = Variation.of(found, reference)
+        seen = observe(found, variation, dtype=dtype, seed=seed, timeout=timeout)
     except TargetError as error:
         return verdict(outcome="error", error=str(error))
     for precision in PRECISIONS:
-        worst, deviation = measure(Hypothesis(reference), seen, precision)
+        worst, deviation, _ = measure(Hypothesis(reference), seen, precision)
         ran = {"worst": worst, "probes": seen.ids, "notes": seen.notes}
         if deviation is None:
             return verdict(outcome="conforms", precision=precision, **ran)
     return verdict(outcome="deviates", deviation=deviation, **ran)
 
 
-def _subject(target: Any, spec: str, dialect: str | None, options: Mapping[str, Any]) -> Subject:
+def subject_of(
+    target: Any, specs: Sequence[str], dialect: str | None, options: Mapping[str, Any]
+) -> Subject:
+    """A target that should be one of some optimizers, adapted."""
     kind = framework(target)
-    if kind is None:
-        names = specification.resolve(spec, dialect).hyperparameters()
-        part = Part(target, {name: name for name in names}, options=options)
-        return Subject(adapt((part,), kind))
-    forms = specification.dialects(spec, kind, dialect).values()
-    arguments = {k: v for form in forms for k, v in form.arguments.items()}
-    defaults = specification.canonical_defaults(forms) if dialect else {}
+    arguments: dict[str, str | tuple[str, ...]] = {}
+    defaults: dict[str, Any] = {}
+    for spec in specs:
+        if kind is None:
+            arguments |= {n: n for n in specification.resolve(spec, dialect).hyperparameters()}
+            continue
+        forms = specification.dialects(spec, kind, dialect).values()
+        arguments |= {k: v for form in forms for k, v in form.arguments.items()}
+        if dialect is not None:
+            defaults |= specification.canonical_defaults(forms)
     return Subject(adapt((Part(target, arguments, options=options),), kind), defaults)
 
 

@@ -14,10 +14,11 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from types import CodeType
 from typing import Any, Final
 
 from refopt.hyperparameters import DOMAINS
-from refopt.layers import Function, Layer
+from refopt.layers import Function
 from refopt.optimizer import Optimizer
 
 
@@ -47,21 +48,59 @@ class Edit:
 
 @dataclass(frozen=True)
 class Source:
-    """The syntax tree of a layer's function, and where it stands."""
+    """Where a layer's function stands, and its statements without docstring and decorators."""
 
     file: str
     first_line: int
     lines: tuple[str, ...]
-    tree: ast.FunctionDef
+    arguments: tuple[str, ...]
+    hyperparameters: tuple[str, ...]
+    statements: tuple[ast.stmt, ...]
+
+
+class Edited:
+    """A layer's function with other statements; ``x_old`` is in it the argument x as it came.
+
+    Statements are compiled one by one and once only, so that thousands of pairs of edits can be
+    run in a second.
+    """
+
+    def __init__(self, original: Function, source: Source, statements: Sequence[ast.stmt]) -> None:
+        self.original = original
+        self.source = replace(source, statements=tuple(statements))
+        self.__name__ = original.__name__
+        self.__signature__ = inspect.signature(original)
+        self._codes = [_code(statement) for statement in statements]
+
+    def __call__(self, *arguments: Any, **hyperparameters: Any) -> Any:
+        values = dict(zip(self.source.arguments, arguments, strict=True))
+        old = {f"{name}_old": value for name, value in values.items()}
+        scope = {**self.original.__globals__, **old, **values, **hyperparameters}
+        for code in self._codes:
+            exec(code, scope)  # noqa: S102
+        return scope[_RESULT]
+
+
+_RESULT: Final = "__result__"
+
+
+@cache
+def _code(statement: ast.stmt) -> CodeType:
+    """A statement compiled for a scope of its own; what it returns is assigned."""
+    if isinstance(statement, ast.Return):
+        assert statement.value is not None
+        statement = ast.Assign([ast.Name(_RESULT, ast.Store())], statement.value)
+    module = ast.fix_missing_locations(ast.Module([statement], []))
+    return compile(module, "<edited>", "exec")
 
 
 def edits(optimizer: Optimizer) -> Iterator[Edit]:
     """Every one-line change of the functions of a rule and its variants, none of them twice."""
     for index, layer in enumerate(optimizer.layers):
         code = source(layer.function)
-        for position, statement in enumerate(code.tree.body):
+        for position, statement in enumerate(code.statements):
             seen = {ast.unparse(statement)}
-            for description, changed in _changes(statement, _names_before(code.tree, position)):
+            for description, changed in _changes(statement, _names_before(code, position)):
                 text = ast.unparse(changed)
                 if text not in seen:
                     seen.add(text)
@@ -77,21 +116,20 @@ def edits(optimizer: Optimizer) -> Iterator[Edit]:
 
 @cache
 def source(function: Function) -> Source:
-    """Where a rule's or a variant's function stands, and its statements."""
-    known = getattr(function, "__refopt_source__", None)
-    if known is not None:
-        return known  # type: ignore[no-any-return]
+    """Where a rule's or a variant's function stands, and what it consists of."""
+    if isinstance(function, Edited):
+        return function.source
     lines, first = inspect.getsourcelines(function)
     tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
     assert isinstance(tree, ast.FunctionDef)
-    tree.decorator_list = []
-    tree.body = [s for s in tree.body if not isinstance(s, ast.Expr)]  # the docstring
     path = inspect.getsourcefile(function) or ""
     return Source(
         file="refopt" + path.rpartition("refopt")[2],
         first_line=first,
         lines=tuple(line.rstrip("\n") for line in lines),
-        tree=tree,
+        arguments=tuple(a.arg for a in tree.args.args),
+        hyperparameters=tuple(a.arg for a in tree.args.kwonlyargs),
+        statements=tuple(s for s in tree.body if not isinstance(s, ast.Expr)),  # the docstring
     )
 
 
@@ -102,23 +140,10 @@ def _with_statement(
     layers = list(optimizer.layers)
     function = layers[index].function
     code = source(function)
-    tree = copy.copy(code.tree)
-    tree.body = [*tree.body[:position], statement, *tree.body[position + 1 :]]
-    layers[index] = replace(layers[index], function=_compiled(function, replace(code, tree=tree)))
+    statements = (*code.statements[:position], statement, *code.statements[position + 1 :])
+    original = function.original if isinstance(function, Edited) else function
+    layers[index] = replace(layers[index], function=Edited(original, code, statements))
     return replace(optimizer, layers=tuple(layers))
-
-
-def _compiled(function: Function, code: Source) -> Function:
-    """A changed function; ``x_old`` is in it the argument x before any update."""
-    tree = copy.copy(code.tree)
-    kept = [f"{argument.arg}_old = {argument.arg}" for argument in tree.args.args]
-    tree.body = ast.parse("\n".join(kept)).body + tree.body
-    module = ast.fix_missing_locations(ast.Module([tree], []))
-    namespace = dict(function.__globals__)
-    exec(compile(module, f"<edited {function.__name__}>", "exec"), namespace)  # noqa: S102
-    changed: Function = namespace[tree.name]
-    changed.__refopt_source__ = code  # type: ignore[attr-defined]
-    return changed
 
 
 def _written(text: str) -> str:
@@ -143,21 +168,20 @@ class _Names:
     has_step: bool
 
 
-def _names_before(tree: ast.FunctionDef, position: int) -> _Names:
-    arguments = [a.arg for a in tree.args.args if a.arg not in ("xp", "t")]
+def _names_before(code: Source, position: int) -> _Names:
+    arguments = [name for name in code.arguments if name not in ("xp", "t")]
     assigned = [
         target.id
-        for statement in tree.body[:position]
+        for statement in code.statements[:position]
         if isinstance(statement, ast.Assign)
         for target in statement.targets
         if isinstance(target, ast.Name)
     ]
-    hyperparameters = [a.arg for a in tree.args.kwonlyargs]
     return _Names(
         arrays=tuple(dict.fromkeys(arguments + assigned)),
         updated=tuple(name for name in arguments if name in assigned),
-        rates=tuple(hyperparameters),
-        has_step="t" in [a.arg for a in tree.args.args],
+        rates=code.hyperparameters,
+        has_step="t" in code.arguments,
     )
 
 
@@ -272,7 +296,10 @@ def _of_operation(node: ast.BinOp) -> Iterator[Alternative]:
     left, right = node.left, node.right
     if type(node.op) in _SWAPPED:
         swapped = _SWAPPED[type(node.op)]
-        yield f"{_word(swapped)} instead of {_word(type(node.op))}", ast.BinOp(left, swapped(), right)
+        yield (
+            f"{_word(swapped)} instead of {_word(type(node.op))}",
+            ast.BinOp(left, swapped(), right),
+        )
     yield f"without {ast.unparse(left)}", right
     yield f"without {ast.unparse(right)}", left
     if isinstance(node.op, ast.Sub | ast.Div):
@@ -280,10 +307,16 @@ def _of_operation(node: ast.BinOp) -> Iterator[Alternative]:
     if isinstance(node.op, ast.Add | ast.Sub):
         match left, right:
             case _, ast.BinOp(left=first, op=ast.Mult() | ast.Div() as op, right=second):
-                yield "parenthesised otherwise", ast.BinOp(ast.BinOp(left, node.op, first), op, second)
+                yield (
+                    "parenthesised otherwise",
+                    ast.BinOp(ast.BinOp(left, node.op, first), op, second),
+                )
         match left:
             case ast.BinOp(left=first, op=ast.Mult() | ast.Div() as op, right=second):
-                yield "parenthesised otherwise", ast.BinOp(first, op, ast.BinOp(second, node.op, right))
+                yield (
+                    "parenthesised otherwise",
+                    ast.BinOp(first, op, ast.BinOp(second, node.op, right)),
+                )
             case ast.Call(func=ast.Attribute(attr="sqrt"), args=[inside]):
                 joined = ast.Call(left.func, [ast.BinOp(inside, node.op, right)], [])
                 yield f"{ast.unparse(right)} inside the root", joined
@@ -295,9 +328,7 @@ def _of_operation(node: ast.BinOp) -> Iterator[Alternative]:
                 )
 
 
-def _of_call(
-    node: ast.Call, function: str, arguments: Sequence[ast.expr]
-) -> Iterator[Alternative]:
+def _of_call(node: ast.Call, function: str, arguments: Sequence[ast.expr]) -> Iterator[Alternative]:
     if function in ("sqrt", "abs", "sign", "zeros_like", "sum"):
         yield f"without {function}", arguments[0]
     if function == "sqrt":
@@ -307,7 +338,10 @@ def _of_call(
                 yield f"{ast.unparse(right)} outside the root", ast.BinOp(root, ast.Add(), right)
     if function in _OTHER_FUNCTION:
         other = _expression(f"xp.{_OTHER_FUNCTION[function]}")
-        yield f"{_OTHER_FUNCTION[function]} instead of {function}", ast.Call(other, list(arguments), [])
+        yield (
+            f"{_OTHER_FUNCTION[function]} instead of {function}",
+            ast.Call(other, list(arguments), []),
+        )
         for argument in arguments:
             yield f"always {ast.unparse(argument)}", argument
     if function == "where":

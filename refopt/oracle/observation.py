@@ -64,44 +64,63 @@ class Distance(NamedTuple):
     Attributes:
         worst: the largest error as a fraction of its bound.
         deviation: the first element outside its bound.
+        decided: whether every bound is finite.
     """
 
     worst: float
     deviation: Deviation | None
+    decided: bool
+
+
+@dataclass(frozen=True)
+class Variation:
+    """Which hyperparameters a target is given.
+
+    Attributes:
+        varied: those that probes choose, with their defaults.
+        fixed: those that are always the same.
+        lr: the learning rate of a target that does not take one.
+    """
+
+    varied: Mapping[str, Any]
+    fixed: Mapping[str, Any]
+    lr: float
+
+    @classmethod
+    def of(cls, subject: Subject, *references: Optimizer) -> Variation:
+        """What the target takes and no reference pins is varied."""
+        values: dict[str, Any] = {}
+        for reference in reversed(references):
+            values |= reference.hyperparameters()
+        pinned = frozenset[str]().union(*(reference.pinned() for reference in references))
+        accepted = subject.adapter.accepted()
+        varied = {name: v for name, v in values.items() if name in accepted and name not in pinned}
+        fixed = {name: v for name, v in values.items() if name in pinned}
+        return cls(varied, fixed, references[0].lr)
 
 
 def observe(
-    subject: Subject, reference: Optimizer, *, dtype: str, seed: int, timeout: float
+    subject: Subject, variation: Variation, *, dtype: str, seed: int, timeout: float
 ) -> Observation:
-    """Runs a target through the probes; what it takes and the reference does not pin is varied.
+    """Runs a target through the probes.
 
     Raises:
         TargetError: it could not be run.
     """
-    values, pinned = reference.hyperparameters(), reference.pinned()
-    varied = {
-        name: subject.defaults.get(name, values[name])
-        for name in values
-        if name in subject.adapter.accepted() and name not in pinned
-    }
+    known = subject.defaults
+    varied = {name: known.get(name, value) for name, value in variation.varied.items()}
     ran = tuple(
         probe
         for probe in probes(varied, dtype=dtype, seed=seed)
         if subject.adapter.takes_missing or not probe.has_missing
     )
-    fixed = {name: values[name] for name in values if name in pinned}
+    traces = []
     with Worker(timeout) as worker:
-        traces = tuple(
-            run(
-                subject.adapter,
-                probe,
-                _given(subject, probe) | fixed,
-                probe.hyperparameters.get("lr", reference.lr),
-                worker,
-            )
-            for probe in ran
-        )
-    return Observation(dtype, ran, traces)
+        for probe in ran:
+            given = {**_given(subject, probe), **variation.fixed}
+            lr = probe.hyperparameters.get("lr", variation.lr)
+            traces.append(run(subject.adapter, probe, given, lr, worker))
+    return Observation(dtype, ran, tuple(traces))
 
 
 def _given(subject: Subject, probe: Probe) -> dict[str, Any]:
@@ -133,11 +152,16 @@ class Hypothesis:
 
 def measure(hypothesis: Hypothesis, seen: Observation, precision: Precision) -> Distance:
     """How far a target is from a hypothesis, over all probes."""
-    worst, first = 0.0, None
-    for probe, trace in zip(seen.probes, seen.traces, strict=True):
-        farthest, deviation = _measured(hypothesis, probe, trace, FORMATS[seen.dtype], precision)
-        worst, first = max(worst, farthest), first or deviation
-    return Distance(worst, first)
+    format = FORMATS[seen.dtype]
+    distances = [
+        _measured(hypothesis, probe, trace, format, precision)
+        for probe, trace in zip(seen.probes, seen.traces, strict=True)
+    ]
+    return Distance(
+        worst=max(distance.worst for distance in distances),
+        deviation=next((d.deviation for d in distances if d.deviation is not None), None),
+        decided=all(distance.decided for distance in distances),
+    )
 
 
 def _measured(
@@ -148,7 +172,7 @@ def _measured(
     optimizer = hypothesis.change(optimizer.lifted(lambda _, value: bounded(value, precision)))
     params = [Bounded.exact(p, format) for p in probe.params]
     state = optimizer.init(params)
-    worst, first = 0.0, None
+    worst, first, decided = 0.0, None, True
     for step, (gradients, rate) in enumerate(zip(probe.gradients, trace.rates, strict=True), 1):
         grads = [None if g is None else Bounded.exact(g, format) for g in gradients]
         params, state = optimizer.step(params, grads, state, lr=bounded(lr * rate, precision))
@@ -156,12 +180,13 @@ def _measured(
             errors = distance(got, expected)
             farthest = float(np.max(errors, initial=0.0))
             worst = max(worst, farthest)
+            decided = decided and bool(np.all(np.isfinite(expected.error)))
             if first is None and farthest > 1:
                 index = tuple(int(j) for j in np.argwhere(errors > 1)[0])
                 first = _deviation(probe.id, step, i, index, got, expected, format)
         if step == trace.resumed_after:
             state = hypothesis.reload(state)
-    return Distance(worst, first)
+    return Distance(worst, first, decided)
 
 
 def bounded(value: float, precision: Precision) -> Bounded:
