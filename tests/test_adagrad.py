@@ -56,7 +56,7 @@ def run_bounded(
 
 
 THETA = 1.5
-GRADIENTS = (3.0, -0.25, 0.0, 4.0, -12.0, 0.5)
+GRADIENTS = (0.5, -0.25, 0.0, 4.0, -12.0, 3.0)
 RATES = (0.5, 0.25, 1.0, 0.125, 0.75, 0.375)
 STEPS = [(lr, [g]) for lr, g in zip(RATES, GRADIENTS, strict=True)]
 

@@ -51,11 +51,11 @@ def run_bounded(
 
 
 # Few binary digits each, so that float64 arithmetic on them is exact. The interpolation is 0 at
-# the first two steps, where the gradient is, and at the fourth, where the momentum cancels it.
-GRADIENTS = (0.0, 0.0, 4.0, -1.0, -8.0, 0.5, 3.0)
-RATES = (0.5, 0.25, 1.0, 0.125, 0.75, 0.375, 0.5)
+# the first two steps, where the gradient is, and at two others, where the momentum cancels it.
+GRADIENTS = (0.0, 0.0, 12.0, -1.0, -30.0, 2.0, -30.0, 40.0, -1.0, 1.0, 40.0, -4.0)
+RATES = (0.5, 0.25, 1.0, 0.5) * 3
 STEPS = [(lr, [g]) for lr, g in zip(RATES, GRADIENTS, strict=True)]
-BETA1, BETA2 = Fraction(1, 2), Fraction(3, 4)
+BETA1, BETA2 = Fraction(1, 4), Fraction(3, 4)
 
 
 def signs() -> Iterator[int]:
@@ -71,25 +71,25 @@ def signs() -> Iterator[int]:
 
 
 def test_the_signs_of_the_steps_are_all_there() -> None:
-    assert list(signs()) == [0, 0, 1, 0, -1, -1, 1]
+    assert list(signs()) == [0, 0, 1, 0, -1, 0, -1, 1, -1, 1, 1, -1]
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.25])
+@pytest.mark.parametrize("decay", [0.0, 0.5])
 def test_signs_and_decay(decay: float) -> None:
     theta, expected = Fraction(3, 2), []
     for sign, lr in zip(signs(), RATES, strict=True):
         theta = (1 - Fraction(lr) * Fraction(decay)) * theta - Fraction(lr) * sign
         expected.append(theta)
-    optimizer = build("lion(beta1=0.5, beta2=0.75)").with_hyperparameters(weight_decay=decay)
+    optimizer = build("lion(beta1=0.25, beta2=0.75)").with_hyperparameters(weight_decay=decay)
     got = run(optimizer, np.array, [1.5], STEPS)
     assert [Fraction(theta.item()) for (theta,) in got] == expected
 
 
 def test_decay_before_the_step_is_the_same() -> None:
     """The sign does not read the parameter: so Keras and MLX have no form of their own."""
-    lion = build("lion(beta1=0.5, beta2=0.75)")
-    inside = run(lion.with_hyperparameters(weight_decay=0.25), np.array, [1.5], STEPS)
-    before = run(VARIANTS["weight_decay_before"](lion, 0.25), np.array, [1.5], STEPS)
+    lion = build("lion(beta1=0.25, beta2=0.75)")
+    inside = run(lion.with_hyperparameters(weight_decay=0.5), np.array, [1.5], STEPS)
+    before = run(VARIANTS["weight_decay_before"](lion, 0.5), np.array, [1.5], STEPS)
     assert list(inside) == list(before)
 
 
@@ -104,7 +104,7 @@ def test_an_infinite_gradient_is_a_step_like_any_other_and_nan_stays() -> None:
 
 RANDOM = np.random.default_rng(0)
 SHAPES: tuple[tuple[int, ...], ...] = ((), (5,), (4, 3), (0,))
-PARAMS, *RANDOM_GRADIENTS = [[RANDOM.standard_normal(s) for s in SHAPES] for _ in range(8)]
+PARAMS, *RANDOM_GRADIENTS = [[RANDOM.standard_normal(s) for s in SHAPES] for _ in range(13)]
 RANDOM_STEPS = list(zip(RATES, RANDOM_GRADIENTS, strict=True))
 
 
