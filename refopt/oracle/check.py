@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from refopt import specification
-from refopt.adapters.adapt import adapt, framework, imported
-from refopt.adapters.adapter import Part, TargetError
+from refopt.adapters.adapt import imported
+from refopt.adapters.adapter import TargetError
 from refopt.arithmetic.bounds import FORMATS
-from refopt.oracle.observation import PRECISIONS, Hypothesis, Subject, Variation, measure, observe
+from refopt.oracle.observation import PRECISIONS, Hypothesis, Variation, measure, observe
+from refopt.oracle.subject import Subject, described, subject_of
 from refopt.oracle.verdict import Verdict
 
 
@@ -83,27 +84,3 @@ def judged(
         if deviation is None:
             return verdict(outcome="conforms", precision=precision, **ran)
     return verdict(outcome="deviates", deviation=deviation, **ran)
-
-
-def subject_of(
-    target: Any, specs: Sequence[str], dialect: str | None, options: Mapping[str, Any]
-) -> Subject:
-    """A target that should be one of some optimizers, adapted."""
-    kind = framework(target)
-    arguments: dict[str, str | tuple[str, ...]] = {}
-    defaults: dict[str, Any] = {}
-    for spec in specs:
-        if kind is None:
-            arguments |= {n: n for n in specification.resolve(spec, dialect).hyperparameters()}
-            continue
-        forms = specification.dialects(spec, kind, dialect).values()
-        arguments |= {k: v for form in forms for k, v in form.arguments.items()}
-        if dialect is not None:
-            defaults |= specification.canonical_defaults(forms)
-    return Subject(adapt((Part(target, arguments, options=options),), kind), defaults)
-
-
-def described(target: Any) -> str:
-    """A target by its module and name."""
-    kind = target if hasattr(target, "__qualname__") else type(target)
-    return f"{kind.__module__}:{kind.__qualname__}"

@@ -21,7 +21,6 @@ from refopt import specification
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
 from refopt.optimizer import Optimizer
-from refopt.oracle.check import described, subject_of
 from refopt.oracle.compositions import recompositions
 from refopt.oracle.edits import Edit, edits
 from refopt.oracle.identification import Difference, Explanation, Identification
@@ -36,6 +35,7 @@ from refopt.oracle.observation import (
 from refopt.oracle.probes import Probe
 from refopt.oracle.run import Trace
 from refopt.oracle.stepping import losses, stepping_edits
+from refopt.oracle.subject import described, subject_of
 
 FRESH: Final = 1
 """Added to the seed for the probes that confirm an explanation."""

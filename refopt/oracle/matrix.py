@@ -12,8 +12,8 @@ from refopt.adapters.adapt import adapt, imported
 from refopt.adapters.adapter import Part
 from refopt.arithmetic.bounds import FORMATS
 from refopt.oracle.check import check, judged
-from refopt.oracle.observation import Subject
 from refopt.oracle.reference import reference
+from refopt.oracle.subject import Subject
 from refopt.oracle.verdict import Verdict
 from refopt.specification import Dialect
 

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from refopt.adapters.adapter import Adapter
 from refopt.arithmetic.bounds import FLOAT32, FLOAT64, FORMATS, Bounded, Format, distance
 from refopt.layers import State
 from refopt.optimizer import Optimizer
 from refopt.oracle.probes import Probe, probes
 from refopt.oracle.run import Trace, Worker, run
+from refopt.oracle.subject import Subject
 from refopt.oracle.verdict import Deviation, Precision
 
 PRECISIONS: tuple[Precision, ...] = ("working", "float32-hyperparameters")
 """What hyperparameters may be rounded to, strictest first."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A target with what is known about it.
-
-    Attributes:
-        adapter: starts it.
-        defaults: the canonical hyperparameters that it is known to have when it is given none.
-    """
-
-    adapter: Adapter
-    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
