@@ -13,8 +13,9 @@ it until its window is complete.
 
 The functions that layers hold are plain array math. They declare what they read by the names of
 their arguments: ``xp`` the namespace, ``t`` the 1-based step, ``lr`` the learning rate, ``g`` the
-gradient, ``h`` the direction, ``theta`` the parameter, ``theta_old`` the parameter before the step.
-Further positional arguments are state, keyword-only ones hyperparameters.
+gradient (``gs`` those of all parameters), ``h`` the direction, ``theta`` the parameter,
+``theta_old`` the parameter before the step, ``beta`` a decay rate, ``old`` and ``new`` what rows are
+chosen from. Further positional arguments are state, keyword-only ones hyperparameters.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ State = dict[str, ParameterState]
 REQUIRED: Final = object()
 """Stands for the default of a hyperparameter that has none."""
 
-_READS: Final = frozenset({"xp", "t", "lr", "g", "gs", "h", "theta", "theta_old"})
+_READS: Final = frozenset(
+    {"xp", "t", "lr", "g", "gs", "h", "theta", "theta_old", "beta", "old", "new"}
+)
 
 
 class Entry(NamedTuple):
@@ -81,6 +84,8 @@ class Layer:
         name: the name in the catalog.
         function: the array math.
         initial: returns the initial state; without it all state starts at zero.
+        missing: returns the states it reads after a call that counts though it has no gradient;
+            without it they stay.
         hyperparameters: by canonical name.
         pinned: those that were given rather than left at their defaults.
         exclude: the parameters, by name, that this layer leaves alone.
@@ -91,6 +96,7 @@ class Layer:
     name: str
     function: Function
     initial: Function | None = None
+    missing: Function | None = None
     hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
     pinned: frozenset[str] = frozenset()
     exclude: Callable[[str], bool] | None = None
@@ -156,6 +162,20 @@ class Layer:
             for name, value in zip(self.state_names, states, strict=True)
         }
         return first
+
+    def skip(self, leaf: Leaf) -> None:
+        """What a call that counts though it has no gradient does to the state."""
+        if self.missing is None:
+            return
+        accepted = keyword_names(self.missing)
+        used = {k: v for k, v in self.hyperparameters.items() if k in accepted}
+        names = [name for name in positional_names(self.missing) if name not in _READS]
+        values = self.missing(leaf.xp, leaf.t, *(leaf.state[self.key(n)] for n in names), **used)
+        values = values if isinstance(values, tuple) else (values,)
+        leaf.state |= {
+            self.key(name): leaf.xp.asarray(value)
+            for name, value in zip(names, values, strict=True)
+        }
 
     def hyperparameters_for(self, leaf: Leaf) -> Mapping[str, Hyperparameter]:
         """The hyperparameters as the layers around this one leave them."""
