@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ jnp = jax.numpy
 
 SHAPES = ((), (5,), (4, 3), (11,), (0,))
 STEPS = 7
+CONSTANT = (0.3,) * STEPS
 RATES = (0.3, 0.15, 0.1, 0.6, 0.07, 0.3, 0.2)
 ARGUMENTS: Mapping[str, str | tuple[str, ...]] = {
     "learning_rate": "lr",
@@ -54,24 +55,43 @@ def stepped(session: Any, dtype: str = "float32") -> list[np.ndarray]:
     return arrays
 
 
+def stepped_at_rates(session: Any) -> list[np.ndarray]:
+    for rate, grads in zip(RATES, gradients(), strict=True):
+        session.set_lr(rate)
+        arrays: list[np.ndarray] = session.step(grads)
+    return arrays
+
+
 def stepped_directly(
-    transformation: Any, *, synced: bool = False, jit: bool = False, dtype: str = "float32"
+    transformation: Any, *, synced: bool = False, dtype: str = "float32"
 ) -> list[np.ndarray]:
     """The same steps without refopt."""
-
-    def step(grads: Any, state: Any, theta: Any) -> Any:
-        updates, state = transformation.update(grads, state, theta)
-        return optax.apply_updates(theta, updates), state
-
     with jax.enable_x64(dtype == "float64"):
         theta: Any = [jnp.array(p) for p in params(dtype)]
         if synced:
             theta = optax.LookaheadParams.init_synced(theta)
         state = transformation.init(theta)
-        step = jax.jit(step) if jit else step
         for grads in gradients(dtype):
-            theta, state = step([jnp.array(g) for g in grads], state, theta)
+            updates, state = transformation.update([jnp.array(g) for g in grads], state, theta)
+            theta = optax.apply_updates(theta, updates)
         return [np.asarray(p) for p in (theta.fast if synced else theta)]
+
+
+def compiled_directly(
+    make: Callable[[Any], Any], rates: Sequence[float] = RATES
+) -> list[np.ndarray]:
+    """The same steps, compiled, with a learning rate for each."""
+
+    @jax.jit  # type: ignore[untyped-decorator]
+    def step(lr: Any, grads: Any, state: Any, theta: Any) -> Any:
+        updates, state = make(lr).update(grads, state, theta)
+        return optax.apply_updates(theta, updates), state
+
+    theta: Any = [jnp.array(p) for p in params()]
+    state = make(0.3).init(theta)
+    for lr, grads in zip(rates, gradients(), strict=True):
+        theta, state = step(lr, [jnp.array(g) for g in grads], state, theta)
+    return [np.asarray(p) for p in theta]
 
 
 def assert_same(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
@@ -106,22 +126,33 @@ def test_a_part_can_be_chained_before_the_optimizer() -> None:
     assert_same(stepped(session), stepped_directly(direct))
 
 
+def accumulated(lr: Any) -> Any:
+    return optax.MultiSteps(optax.adam(lr, b1=0.8, b2=0.6, eps=1e-2), 3)
+
+
 def test_a_part_can_take_the_optimizer_as_its_argument() -> None:
-    adapter = adapted(optax.adam, ACCUMULATION)
+    adapter = adapted(optax.adam, ACCUMULATION, refopt_jit=True)
     assert adapter.accepted() == {"lr", "beta1", "beta2", "eps", "k"}
     session = adapter.start(params(), {**GIVEN, "k": 3})
-    direct = optax.MultiSteps(optax.adam(0.3, b1=0.8, b2=0.6, eps=1e-2), 3)
-    assert_same(stepped(session), stepped_directly(direct))
+    assert_same(stepped(session), compiled_directly(accumulated, CONSTANT))
 
 
 def test_parts_stack_from_the_innermost_outward() -> None:
+    clip = optax.clip_by_global_norm(1.7)
+
+    def clipped_inside(lr: Any) -> Any:
+        return optax.MultiSteps(optax.chain(clip, optax.sgd(lr)), 2)
+
+    def clipped_outside(lr: Any) -> Any:
+        return optax.chain(clip, optax.MultiSteps(optax.sgd(lr), 2))
+
     given = {"lr": 0.3, "max_norm": 1.7, "k": 2}
-    clipped_window = adapted(optax.sgd, CLIP, ACCUMULATION).start(params(), given)
-    inside = optax.chain(optax.clip_by_global_norm(1.7), optax.sgd(0.3))
-    assert_same(stepped(clipped_window), stepped_directly(optax.MultiSteps(inside, 2)))
-    window_clipped = adapted(optax.sgd, ACCUMULATION, CLIP).start(params(), given)
-    around = optax.chain(optax.clip_by_global_norm(1.7), optax.MultiSteps(optax.sgd(0.3), 2))
-    assert_same(stepped(window_clipped), stepped_directly(around))
+    inside = adapted(optax.sgd, CLIP, ACCUMULATION, refopt_jit=True).start(params(), given)
+    outside = adapted(optax.sgd, ACCUMULATION, CLIP, refopt_jit=True).start(params(), given)
+    got = stepped(inside), stepped(outside)
+    assert_same(got[0], compiled_directly(clipped_inside, CONSTANT))
+    assert_same(got[1], compiled_directly(clipped_outside, CONSTANT))
+    assert (got[0][3] != got[1][3]).any()
 
 
 def test_a_part_can_be_a_further_argument() -> None:
@@ -145,26 +176,18 @@ def test_lookahead_steps_fast_and_slow_parameters(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("outer", [(), (ACCUMULATION,)], ids=["plain", "accumulated"])
-def test_a_learning_rate_that_is_set_is_that_of_a_schedule(
-    outer: tuple[Part, ...], jit: bool
-) -> None:
-    adapter = adapted(optax.adam, *outer, refopt_jit=jit)
-    session: Any = adapter.start(params(), {**GIVEN, "k": 1})
-    for rate, grads in zip(RATES, gradients(), strict=True):
-        session.set_lr(rate)
-        arrays = session.step(grads)
+def test_a_learning_rate_that_is_set_is_that_of_a_schedule() -> None:
+    session: Any = adapted(optax.adam).start(params(), GIVEN)
+    got = stepped_at_rates(session)
     rates = jnp.array(RATES)
     direct = optax.adam(lambda count: rates[count], b1=0.8, b2=0.6, eps=1e-2)
-    direct = optax.MultiSteps(direct, 1) if outer else direct
-    assert_same(arrays, stepped_directly(direct, jit=jit))
+    assert_same(got, stepped_directly(direct))
 
 
 def test_compiled_steps_are_those_that_jax_compiles() -> None:
-    session = adapted(optax.adamw, refopt_jit=True).start(params(), GIVEN)
-    direct = optax.adamw(0.3, b1=0.8, b2=0.6, eps=1e-2)
-    assert_same(stepped(session), stepped_directly(direct, jit=True))
+    adapter = adapted(optax.adam, ACCUMULATION, refopt_jit=True)
+    session = adapter.start(params(), {**GIVEN, "k": 3})
+    assert_same(stepped_at_rates(session), compiled_directly(accumulated))
 
 
 def test_a_compiled_step_is_compiled_once() -> None:

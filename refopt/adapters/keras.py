@@ -28,7 +28,8 @@ class KerasAdapter(Adapter):
         made = innermost.factory
         if isinstance(made, keras.optimizers.Optimizer):
             kind: Any = type(made)
-            innermost = replace(innermost, factory=partial(kind, **made.get_config()))
+            with _quiet():
+                innermost = replace(innermost, factory=partial(kind, **made.get_config()))
         return super().of((innermost, *outer))
 
     def start(self, params: Arrays, hyperparameters: Mapping[str, Any]) -> KerasSession:
@@ -79,11 +80,7 @@ class KerasSession:
     def _settings(self) -> Iterator[None]:
         """Double precision where it is asked for, also for the learning rate of Keras."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(warnings.catch_warnings())
-            # Missing gradients are given on purpose.
-            warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
-            # How Keras reads tensors of torch; it warns of a future NumPy, not of the values.
-            warnings.filterwarnings("ignore", message="__array__ implementation doesn't accept")
+            stack.enter_context(_quiet())
             if self._double:
                 stack.callback(keras.config.set_floatx, keras.config.floatx())
                 keras.config.set_floatx("float64")
@@ -92,6 +89,16 @@ class KerasSession:
 
                     stack.enter_context(jax.enable_x64(True))
             yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Missing gradients are given on purpose.
+        warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
+        # Keras reads its variables in a way that a future NumPy forbids; the values are right.
+        warnings.filterwarnings("ignore", message="__array__ implementation doesn't accept")
+        yield
 
 
 def _values(variables: list[keras.Variable]) -> Arrays:
