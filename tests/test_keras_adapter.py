@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,22 @@ def stepped_directly(optimizer: Any) -> list[np.ndarray]:
     return [read(variable) for variable in variables]
 
 
+def compiled_directly(optimizer: Any, rates: Sequence[float]) -> list[np.ndarray]:
+    """The same steps as training on JAX takes them, with a learning rate for each."""
+    import jax
+
+    variables = [keras.Variable(p) for p in params()]
+    optimizer.build(variables)
+    apply = jax.jit(optimizer.stateless_apply)
+    theta = [v.value for v in variables]
+    state = [v.value for v in optimizer.variables]
+    (place,) = [i for i, v in enumerate(optimizer.variables) if v is optimizer.learning_rate]
+    for rate, grads in zip(rates, gradients(), strict=True):
+        state[place] = jax.numpy.float32(rate)
+        theta, state = apply(state, grads, theta)
+    return [np.asarray(p) for p in theta]
+
+
 def read(variable: Any) -> np.ndarray:
     value = variable.value.detach() if hasattr(variable.value, "detach") else variable.value
     return np.asarray(value)
@@ -102,6 +118,19 @@ def test_what_every_optimizer_of_keras_takes_can_be_a_part(
     assert_same(got, stepped_directly(keras.optimizers.Adam(**NAMED, **{option: value})))
     plain = stepped(adapted(keras.optimizers.Adam).start(params(), GIVEN))
     assert (got[3] != plain[3]).any()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX compiles steps")
+def test_compiled_steps_are_those_that_training_compiles() -> None:
+    options = {"gradient_accumulation_steps": 2, "refopt_jit": True}
+    session: Any = adapted(keras.optimizers.Adam, **options).start(params(), GIVEN)
+    rates = (0.3, 0.1, 0.2, 0.05, 0.3)
+    for rate, grads in zip(rates, gradients(), strict=True):
+        session.set_lr(rate)
+        got = session.step(grads)
+    direct = keras.optimizers.Adam(**NAMED, gradient_accumulation_steps=2)
+    assert_same(got, compiled_directly(direct, rates))
+    assert session.optimizer.iterations == 2
 
 
 def test_float64_is_computed_in_float64() -> None:
