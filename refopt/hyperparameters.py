@@ -32,7 +32,7 @@ class Interval:
 
     def __str__(self) -> str:
         left, right = "(["[self.closed_left], ")]"[self.closed_right]
-        ends = f"{left}{_plain(self.low)}, {_plain(self.high)}{right}"
+        ends = f"{left}{self.low:g}, {self.high:g}{right}"
         return f"integers in {ends}" if self.integer else ends
 
 
@@ -133,7 +133,3 @@ def _python(value: Any) -> Any:
 
 def _phrase(domain: Domain) -> str:
     return f"in {domain}" if isinstance(domain, Interval) and not domain.integer else str(domain)
-
-
-def _plain(end: float) -> str:
-    return "inf" if math.isinf(end) else f"{end:g}"

@@ -266,14 +266,14 @@ def test_torch_tensors_stay_torch_tensors(monkeypatch: pytest.MonkeyPatch, expre
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_jax_arrays_stay_jax_arrays(monkeypatch: pytest.MonkeyPatch, expression: str) -> None:
-    jnp = pytest.importorskip("jax.numpy", reason="runs the reference on JAX arrays")
+def test_jax_arrays_stay_jax_arrays(expression: str) -> None:
+    jax = pytest.importorskip("jax", reason="runs the reference on JAX arrays")
     params, gradients = drawn("float32")
-    ours, theirs = ([*map(jnp.asarray, x)] for x in (params, gradients[0]))
-    with monkeypatch.context() as patch:
-        patch.setattr(type(ours[0]), "__array__", refuse)
-        optimizer = build(expression)
-        new, state = run(optimizer, ours, [theirs] * STEPS)
+    ours, theirs = ([*map(jax.numpy.asarray, x)] for x in (params, gradients[0]))
+    optimizer = build(expression)
+    # arrays that have a shape and no values: nothing could be converted
+    jax.eval_shape(lambda p, g: run(optimizer, p, [g] * STEPS), ours, theirs)
+    new, state = run(optimizer, ours, [theirs] * STEPS)
     assert all(type(x) is type(ours[0]) for x in arrays_of(new, state).values())
     assert furthest(optimizer, params, [gradients[0]] * STEPS, [*map(np.asarray, new)]) <= 1
 
