@@ -28,13 +28,13 @@ from refopt.variants import (
 
 
 def _rules(lr: float, module: ModuleType) -> dict[str, RuleConstructor]:
-    """The rules of a module: its public functions but those that return initial state."""
+    """The rules of a module: its public functions but those that only return state."""
     return {
         name: RuleConstructor(value, lr)
         for name, value in vars(module).items()
         if isinstance(value, FunctionType)
         and not name.startswith("_")
-        and not name.endswith("_init")
+        and not name.endswith(("_init", "_missing"))
     }
 
 

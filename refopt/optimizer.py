@@ -138,7 +138,11 @@ class Optimizer:
             g = xp.zeros_like(theta)
         t = state["t"] + int(not missing or meaning is not None)
         depth = len(self.layers) if g is None else 0
-        return Leaf(name, xp, theta, g, state | {"t": t}, state, lr, t, depth=depth)
+        leaf = Leaf(name, xp, theta, g, state | {"t": t}, state, lr, t, depth=depth)
+        if missing and meaning is CountsMissing:
+            for layer in self.layers:
+                layer.skip(leaf)
+        return leaf
 
     def _check_own(self, state: State) -> None:
         keys = {"t"}.union(*(map(layer.key, layer.state_names) for layer in self.layers))
@@ -237,7 +241,8 @@ class RuleConstructor:
     """Makes optimizers of one rule: ``adam(lr=1e-3, beta1=0.9)``.
 
     State starts at zero, unless the rule's module has a function ``<name>_init(xp, theta, ...)``
-    that returns it.
+    that returns it. What depends on the count of steps alone moves on in a counted call without a
+    gradient by ``<name>_missing(xp, t, *state, ...)``.
     """
 
     def __init__(self, function: Function, lr: float) -> None:
@@ -248,7 +253,8 @@ class RuleConstructor:
             name=function.__name__,
             label=function.__name__,
             function=function,
-            initial=_initial(function),
+            initial=_companion(function, "init"),
+            missing=_companion(function, "missing"),
             hyperparameters=keyword_defaults(function),
         )
 
@@ -269,7 +275,7 @@ class VariantConstructor:
             name=function.__name__,
             label=function.__name__,
             function=function,
-            initial=_initial(function),
+            initial=_companion(function, "init"),
             hyperparameters=keyword_defaults(function),
         )
 
@@ -310,9 +316,9 @@ def variant(layer: type[Layer]) -> Callable[[Function], VariantConstructor]:
     return decorate
 
 
-def _initial(function: Function) -> Function | None:
+def _companion(function: Function, kind: str) -> Function | None:
     module = sys.modules[function.__module__]
-    return getattr(module, f"{function.__name__}_init", None)
+    return getattr(module, f"{function.__name__}_{kind}", None)
 
 
 def _check_known(owner: str, values: Iterable[str], known: Iterable[str]) -> None:

@@ -6,6 +6,12 @@ def nadam_init(xp, theta):
     return xp.zeros_like(theta), xp.zeros_like(theta), xp.scalar_like(theta, 1.0)
 
 
+def nadam_missing(xp, t, mu_product, *, beta1, momentum_decay):
+    """The schedule follows the count of steps, also through a step without a gradient."""
+    mu = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+    return mu_product * mu
+
+
 def nadam(xp, t, g, m, v, mu_product, *, beta1=0.9, beta2=0.999, eps=1e-8, momentum_decay=4e-3):
     """Nadam. Dozat, ICLR 2016 workshop, Algorithm 2 with the momentum schedule of its section 3."""
     mu = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
