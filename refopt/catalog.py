@@ -100,7 +100,7 @@ def constructor(name: str) -> Callable[..., Optimizer]:
 
 def goes_around(name: str) -> bool:
     """Whether a name takes an optimizer inside."""
-    return name in VARIANTS or "_" in _names(COMPOSITIONS.get(name, name))
+    return name in VARIANTS or (name in COMPOSITIONS and "_" in _names(COMPOSITIONS[name]))
 
 
 @dataclass(frozen=True)
