@@ -114,7 +114,9 @@ def probes(
     """
     far = {name: _value(name, FAR, 0.3, default) for name, default in varied.items()}
     dyadic = {name: _value(name, DYADIC, 0.3125, default) for name, default in varied.items()}
-    undecayed = far | {name: 0.0 for name in far if name == "weight_decay"}
+
+    def without(name: str) -> dict[str, Any]:
+        return {n: 0.0 if n == name else value for n, value in far.items()}
 
     def draw(id: str) -> _Draw:
         return _Draw(id, dtype, seed)
@@ -124,7 +126,7 @@ def probes(
             "hyperparameters far from defaults, falling gradients, changing learning rate",
             far,
             12,
-            params=_with_a_zero,
+            params=_Draw.with_a_zero,
             rates=_CHANGING,
         ),
         draw("dyadic").probe(
@@ -136,20 +138,22 @@ def probes(
         ),
         draw("defaults").probe("the library's defaults", dict(varied), 8),
         draw("vanishing").probe(
-            "gradients from the size of epsilon down to zero, whole rows of zeros, no decay; a "
+            "gradients from the size of epsilon down to zero, whole rows of zeros; no decay, a "
             "long parameter and one of zeros",
-            undecayed,
+            without("weight_decay"),
             10,
-            params=_of_odd_norms,
-            gradient=_vanishing,
+            params=_Draw.of_odd_norms,
+            gradient=_Draw.vanishing,
         ),
         draw("zero").probe(
-            "no gradient but zero: what is left is decay", far, 4, gradient=_zero
+            "no gradient but zero: what is left is decay", far, 4, gradient=_Draw.zero
         ),
         draw("missing").probe(
-            "parameters without a gradient", far, 8, gradient=_missing, rates=_CHANGING
+            "parameters without a gradient", far, 8, gradient=_Draw.missing, rates=_CHANGING
         ),
-        draw("strided").probe("gradients with gaps in memory", far, 3, is_strided=True),
+        draw("strided").probe(
+            "gradients with gaps in memory, no momentum", without("momentum"), 6, is_strided=True
+        ),
     )
 
 
@@ -180,7 +184,7 @@ class _Draw:
         resumes_after: int | None = None,
         is_strided: bool = False,
     ) -> Probe:
-        params, gradient = params or _ordinary, gradient or _falling
+        params, gradient = params or _Draw.ordinary, gradient or _Draw.falling
         positions = range(len(SHAPES))
         return Probe(
             id=self.id,
@@ -196,42 +200,38 @@ class _Draw:
             is_strided=is_strided,
         )
 
+    def ordinary(self, i: int) -> np.ndarray:
+        return self.numbers(SHAPES[i], 2.0)
 
-def _ordinary(draw: _Draw, i: int) -> np.ndarray:
-    return draw.numbers(SHAPES[i], 2.0)
+    def with_a_zero(self, i: int) -> np.ndarray:
+        theta = self.ordinary(i)
+        if i == 1:
+            theta[0] = 0
+        return theta
 
+    def of_odd_norms(self, i: int) -> np.ndarray:
+        """One parameter of a norm far above 10, and one of norm zero."""
+        return self.numbers(SHAPES[i], {2: 64.0, 3: 0.0}.get(i, 2.0))
 
-def _with_a_zero(draw: _Draw, i: int) -> np.ndarray:
-    theta = _ordinary(draw, i)
-    if i == 1:
-        theta[0] = 0
-    return theta
+    def falling(self, i: int, step: int, steps: int) -> np.ndarray:
+        """Gradients of changing sign whose size falls from 8 to 1/8."""
+        return self.numbers(SHAPES[i], 2.0 ** (3 - 6 * (step - 1) // (steps - 1)))
 
+    def vanishing(self, i: int, step: int, steps: int) -> np.ndarray:
+        """Gradients whose size falls from 1/8 to zero, zeros before anything else."""
+        g = self.numbers(SHAPES[i], (2.0**-3, 0.0, 2.0**-7, 2.0**-13, 2.0**-80)[step % 5])
+        if g.ndim:
+            g[step % 2 :: 2] = 0  # every other row
+        if g.ndim > 1:
+            g[:, step % 3] = 0  # an element of every row
+        return g
 
-def _of_odd_norms(draw: _Draw, i: int) -> np.ndarray:
-    """One parameter of a norm far above 10, and one of norm zero."""
-    return draw.numbers(SHAPES[i], {2: 64.0, 3: 0.0}.get(i, 2.0))
+    def zero(self, i: int, step: int, steps: int) -> np.ndarray:
+        return np.zeros(SHAPES[i], self.dtype)
 
-
-def _falling(draw: _Draw, i: int, step: int, steps: int) -> np.ndarray:
-    """Gradients of changing sign whose size falls from 8 to 1/8."""
-    return draw.numbers(SHAPES[i], 2.0 ** (3 - 6 * (step - 1) // (steps - 1)))
-
-
-def _vanishing(draw: _Draw, i: int, step: int, steps: int) -> np.ndarray:
-    g = draw.numbers(SHAPES[i], (2.0**-3, 2.0**-7, 2.0**-13, 2.0**-27, 0.0)[step % 5])
-    if g.ndim:
-        g[step % 2 :: 2] = 0  # every other row
-    return g
-
-
-def _zero(draw: _Draw, i: int, step: int, steps: int) -> np.ndarray:
-    return np.zeros(SHAPES[i], draw.dtype)
-
-
-def _missing(draw: _Draw, i: int, step: int, steps: int) -> np.ndarray | None:
-    g = _falling(draw, i, step, steps)
-    return None if (i % 2 == 1 and step in (1, 3, 4)) or (i == 2 and step == 5) else g
+    def missing(self, i: int, step: int, steps: int) -> np.ndarray | None:
+        g = self.falling(i, step, steps)
+        return None if (i % 2 == 1 and step in (1, 3, 4)) or (i == 2 and step == 5) else g
 
 
 def _value(name: str, values: Mapping[str, Any], fraction: float, default: Any) -> Any:
@@ -242,4 +242,6 @@ def _value(name: str, values: Mapping[str, Any], fraction: float, default: Any) 
         return default
     if domain.integer:
         return int(domain.low) + 2
-    return domain.low + (fraction * (domain.high - domain.low) if domain.high < math.inf else fraction)
+    return domain.low + (
+        fraction * (domain.high - domain.low) if domain.high < math.inf else fraction
+    )
