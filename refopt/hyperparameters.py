@@ -88,7 +88,7 @@ DOMAINS: Final[Mapping[str, Domain]] = {
     "eta": _NONNEGATIVE,
     "k": _COUNT,
     "alpha": _FRACTION,
-    "max_norm": _NONNEGATIVE,
+    "max_norm": _POSITIVE,
     "max_value": _NONNEGATIVE,
     "scale": _POSITIVE,
     "schedule": Knots(),

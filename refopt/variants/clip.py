@@ -14,7 +14,7 @@ def clip_by_value(xp, g, *, max_value=1.0):
 def clip_by_norm(xp, g, *, max_norm=1.0):
     """Scales each gradient so that its norm is at most ``max_norm``."""
     norm = xp.sqrt(xp.sum(g**2))
-    return xp.where(norm <= max_norm, 1.0, max_norm / norm) * g
+    return max_norm / xp.maximum(norm, max_norm) * g
 
 
 @variant(OnGradients)
@@ -24,7 +24,7 @@ def clip_by_global_norm(xp, gs, *, max_norm=1.0):
     Pascanu et al., arXiv:1211.5063, Algorithm 1.
     """
     norm = xp.sqrt(sum(xp.sum(g**2) for g in gs))
-    factor = xp.where(norm <= max_norm, 1.0, max_norm / norm)
+    factor = max_norm / xp.maximum(norm, max_norm)
     return [xp.scalar_like(g, factor) * g for g in gs]
 
 
