@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sympy as sp
 
-from refopt.specification import Specification
+from refopt.specification import Form, Specification
 
 _STEPPED: Final = re.compile(r"\b([A-Za-z_]\w*)\[t(-\d+)?\]")
 _NAMES: Final[Mapping[str, str]] = {
@@ -38,11 +38,11 @@ _FUNCTIONS: Final[Mapping[str, Any]] = {
 
 
 def latex(equation: str, spec: Specification) -> str:
-    """An equation as LaTeX, with the symbols that the specification gives.
+    r"""An equation as LaTeX, with the symbols that the specification gives.
 
     >>> from refopt.specification import load
     >>> latex("m[t] = beta1*m[t-1] + (1 - beta1)*g[t]", load("adam"))
-    'm_{t} = \\\\beta_1 m_{t-1} + \\\\left(1 - \\\\beta_1\\\\right) g_{t}'
+    'm_{t} = \\beta_1 m_{t-1} + \\left(1 - \\beta_1\\right) g_{t}'
     """
     left, _, right = equation.partition("=")
     symbols: dict[Any, str] = {}
@@ -61,18 +61,20 @@ def latex(equation: str, spec: Specification) -> str:
     )
     symbols |= {sp.Symbol(name): text for name, text in names.items()}
     target = sp.latex(sp.parse_expr(_STEPPED.sub(stepped, left)), symbol_names=symbols)
-    return f"{target} = {sp.latex(expression, symbol_names=symbols)}"
+    # as it is written, in no other order
+    return f"{target} = {sp.latex(expression, symbol_names=symbols, order='none')}"
 
 
 def _symbols(spec: Specification) -> dict[str, str]:
-    forms = spec.forms.values()
-    records = [*spec.hyperparameters, *spec.state]
-    for form in forms:
-        records += [*form.hyperparameters, *(form.state or ())]
-    return {**_NAMES, **{record.name: record.symbol for record in records}}
+    tables: tuple[Specification | Form, ...] = (spec, *spec.forms.values())
+    hyperparameters = {h.name: h.symbol for table in tables for h in table.hyperparameters}
+    state = {s.name: s.symbol for table in tables for s in table.state or ()}
+    return {**_NAMES, **hyperparameters, **state}
 
 
 def _accented(name: str) -> str:
     """``m_hat`` as a hat over m, other names as they are."""
     stem, _, accent = name.rpartition("_")
-    return rf"\{accent}{{{stem}}}" if accent in ("hat", "bar", "tilde") else name.replace("_", r"\_")
+    if accent in ("hat", "bar", "tilde"):
+        return rf"\{accent}{{{stem}}}"
+    return name.replace("_", r"\_")
