@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from threading import TIMEOUT_MAX
 from typing import Any
 
 from refopt import specification
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
 from refopt.arithmetic.bounds import FORMATS
+from refopt.optimizer import Optimizer
 from refopt.oracle.observation import PRECISIONS, Hypothesis, Variation, measure, observe
 from refopt.oracle.subject import Subject, described, subject_of
 from refopt.oracle.verdict import Verdict
@@ -41,7 +43,8 @@ def check(
         name: how the verdict calls the target.
 
     Raises:
-        ValueError: the spec, dialect or dtype does not exist.
+        ValueError: the spec, dialect or dtype does not exist, or a number makes no sense.
+        TypeError: the spec is not an expression, or a hyperparameter in it does not exist.
     """
 
     def subject() -> Subject:
@@ -63,9 +66,7 @@ def judged(
     timeout: float = 20.0,
 ) -> Verdict:
     """The verdict on a subject, or on why there is none: as :func:`check` has it."""
-    if dtype not in FORMATS:
-        raise ValueError(f"dtype must be one of {', '.join(FORMATS)}, got {dtype!r}")
-    reference = specification.resolve(spec, dialect)
+    reference = asked(spec, dialect, dtype, seed, timeout)
     began = time.perf_counter()
 
     def verdict(**fields: Any) -> Verdict:
@@ -78,9 +79,43 @@ def judged(
         seen = observe(found, variation, dtype=dtype, seed=seed, timeout=timeout)
     except TargetError as error:
         return verdict(outcome="error", error=str(error))
+    notes = (*seen.notes, *_unvaried(reference, variation))
     for precision in PRECISIONS:
-        worst, deviation, _ = measure(Hypothesis(reference), seen, precision)
-        ran = {"worst": worst, "probes": seen.ids, "notes": seen.notes}
+        worst, deviation, decided = measure(Hypothesis(reference), seen, precision)
+        ran = {"worst": worst, "probes": seen.ids}
         if deviation is None:
-            return verdict(outcome="conforms", precision=precision, **ran)
-    return verdict(outcome="deviates", deviation=deviation, **ran)
+            undecided = () if decided else ("not compared where nothing bounds the error",)
+            return verdict(outcome="conforms", precision=precision, notes=notes + undecided, **ran)
+    return verdict(outcome="deviates", deviation=deviation, notes=notes, **ran)
+
+
+def asked(
+    spec: str, dialect: str | None, dtype: str, seed: int = 0, timeout: float = 1.0
+) -> Optimizer:
+    """The optimizer to check against, once all that was asked makes sense.
+
+    Raises:
+        ValueError: it does not, or a value in the expression lies outside its domain.
+        TypeError: the spec is not an expression, or a hyperparameter in it does not exist.
+    """
+    if not isinstance(spec, str):
+        raise TypeError(
+            f"spec must be an expression such as 'adamw(weight_decay=0.1)', "
+            f"got {type(spec).__name__}"
+        )
+    if dtype not in FORMATS:
+        raise ValueError(f"dtype must be one of {', '.join(FORMATS)}, got {dtype!r}")
+    if seed < 0:
+        raise ValueError(f"seed must be an integer from 0 on, got {seed!r}")
+    if not 0 < timeout <= TIMEOUT_MAX:
+        raise ValueError(f"timeout must be a positive number of seconds, got {timeout!r}")
+    return specification.resolve(spec, dialect)
+
+
+def _unvaried(reference: Optimizer, variation: Variation) -> Iterator[str]:
+    """The hyperparameters that no probe varied although nothing pins them."""
+    for name, value in reference.hyperparameters().items():
+        if name in variation.varied and isinstance(value, bool):
+            yield f"{name} stayed {value}; check with {name}={not value} in the spec as well"
+        elif name not in variation.varied and name not in variation.fixed:
+            yield f"the target takes no {name}: it was expected to be {value!r}"

@@ -170,7 +170,8 @@ def _measured(
             decided = decided and bool(np.all(np.isfinite(expected.error)))
             if first is None and farthest > 1:
                 index = tuple(int(j) for j in np.argwhere(errors > 1)[0])
-                first = _deviation(probe.id, step, i, index, got, expected, format)
+                values = {**probe.hyperparameters, "lr": lr * rate}
+                first = _deviation(probe.id, step, i, index, got, expected, format, values)
         if step == trace.resumed_after:
             state = hypothesis.reload(state)
     return Distance(worst, first, decided)
@@ -191,10 +192,12 @@ def _deviation(
     got: np.ndarray,
     expected: Bounded,
     format: Format,
+    hyperparameters: Mapping[str, Any],
 ) -> Deviation:
     reference = float(np.asarray(expected.value)[index])
     value = float(got[index])
-    ulp = float(np.spacing(np.dtype(format.name).type(abs(reference))))
+    with np.errstate(all="ignore"):  # the reference may be infinite or NaN
+        ulp = float(np.spacing(np.dtype(format.name).type(abs(reference))))
     return Deviation(
         probe=probe,
         step=step,
@@ -204,4 +207,5 @@ def _deviation(
         got=value,
         bound=float(np.asarray(expected.error)[index]),
         ulps=abs(value - reference) / ulp,
+        hyperparameters=hyperparameters,
     )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+import math
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
 
 Outcome = Literal["conforms", "deviates", "error"]
 Precision = Literal["working", "float32-hyperparameters"]
+
+MARKS: Final[Mapping[Outcome, str]] = {"conforms": "✓", "deviates": "✗", "error": "!"}
+"""How each outcome is marked where people read it."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,7 @@ class Deviation:
         got: what the target returned.
         bound: how far it may be from that.
         ulps: how far it is, in units in the last place of the target's format.
+        hyperparameters: those of the probe, with the learning rate of the step.
     """
 
     probe: str
@@ -32,6 +39,27 @@ class Deviation:
     got: float
     bound: float
     ulps: float
+    hyperparameters: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        element = f"[{', '.join(map(str, self.index))}]" if self.index else ""
+        values = ", ".join(f"{name}={value}" for name, value in self.hyperparameters.items())
+        off = abs(self.got - self.expected)
+        digits = self._digits()
+        lines = [
+            f"probe {self.probe}, step {self.step}, parameter {self.parameter}{element}",
+            f"  expected  {self.expected:.{digits}g}",
+            f"  got       {self.got:.{digits}g}",
+            f"  off by    {off:.3g} ({self.ulps:.3g} ulps)" if math.isfinite(off) else "",
+            f"  allowed   {self.bound:.3g}",
+            f"  at {values}" if values else "",
+        ]
+        return "\n".join(line for line in lines if line)
+
+    def _digits(self) -> int:
+        """As many as show the difference."""
+        off = abs(self.got - self.expected) / max(abs(self.got), abs(self.expected))
+        return min(17, 3 - math.floor(math.log10(off))) if 0 < off < 1e-3 else 6
 
 
 @dataclass(frozen=True)
@@ -66,7 +94,7 @@ class Verdict:
     deviation: Deviation | None = None
     error: str | None = None
     probes: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @property
@@ -76,14 +104,37 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as JSON types; infinite and undefined numbers as strings."""
-        return _plain(asdict(self))  # type: ignore[no-any-return]
+        return plain(asdict(self))  # type: ignore[no-any-return]
+
+    def __str__(self) -> str:
+        """The outcome first, then where and how far, then what was done."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        spec = f"{self.spec} as {self.dialect} has it" if self.dialect else self.spec
+        head = f"{MARKS[self.outcome]} {self.target}"
+        if self.outcome == "error":
+            yield f"{head} could not be checked against {spec}: {self.error}"
+            return
+        how = f"({self.dtype}, seed {self.seed}, {self.seconds:.2f} s)"
+        if self.deviation is not None:
+            yield f"{head} deviates from {spec} {how}"
+            yield textwrap.indent(f"first in {self.deviation}", "  ")
+            yield f"  largest error: {self.worst:.3g} times its bound"
+        else:
+            rounded = " once its hyperparameters are rounded to float32"
+            yield f"{head} conforms to {spec}{rounded * (self.precision != 'working')} {how}"
+            yield f"  largest error: {self.worst:.2f} of its bound"
+        yield f"  probes: {', '.join(self.probes)}"
+        yield from (f"  note: {note}" for note in self.notes)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+def plain(value: Any) -> Any:
+    """A value as JSON types: infinite and undefined numbers as strings, keys as well."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not abs(value) < float("inf"):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
