@@ -94,12 +94,12 @@ class Cell:
 
     @property
     def is_known_deviation(self) -> bool:
-        """Whether it deviates and the specification says why."""
-        return self.verdict.outcome == "deviates" and bool(self.reason)
+        """Whether it does not conform, and the specification says why."""
+        return bool(self.reason) and not self.verdict.conforms
 
     @property
     def is_as_specified(self) -> bool:
-        """Whether it conforms, or deviates as the specification says; nothing else passes."""
+        """Whether it conforms, or does not for the reason that the specification gives."""
         return self.is_known_deviation if self.reason else self.verdict.conforms
 
 
