@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
-from refopt.adapters.adapter import Adapter, Part, TargetError, arguments_of
+from refopt.adapters.adapter import Adapter, Part, TargetError, arguments_of, raised
 from refopt.hyperparameters import DOMAINS
 
 __all__ = ["TargetError", "adapt", "framework", "imported"]
@@ -44,16 +44,20 @@ def imported(name: str) -> Any:
     module_name, colon, attribute = name.rpartition(":")
     if not colon or not module_name or not attribute:
         raise TargetError(f"{name!r} is not of the form package.module:attribute")
+    is_file = module_name.endswith(".py")
+    if is_file and not Path(module_name).is_file():
+        raise TargetError(f"there is no file {module_name}")
     _choose_backend_of_keras()
-    if module_name.endswith(".py"):
-        module = _from_file(Path(module_name))
-    else:
-        try:
-            module = importlib.import_module(module_name)
-        except ImportError as error:
-            raise TargetError(f"cannot import {module_name}: {error}; is it installed?") from None
     try:
-        found = module
+        if is_file:
+            found = _from_file(Path(module_name))
+        else:
+            found = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise TargetError(f"cannot import {module_name}: {error}; is it installed?") from None
+    except (Exception, SystemExit) as error:
+        raise TargetError(f"cannot import {module_name}: {raised(error)}") from error
+    try:
         for part in attribute.split("."):
             found = getattr(found, part)
     except AttributeError:
@@ -155,16 +159,13 @@ def _choose_backend_of_keras() -> None:
                 break
 
 
-def _from_file(path: Path) -> Any:
-    if not path.is_file():
-        raise TargetError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+def _from_file(path: Path) -> ModuleType:
+    # A name of its own, since a file may be called like any module: adam.py, torch.py.
+    name = f"refopt_target_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise TargetError(f"{path} fails when imported: {type(error).__name__}: {error}") from error
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
     return module

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
+import textwrap
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, Self
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, Self
 
 import numpy as np
 
@@ -15,9 +19,20 @@ Gradients = Sequence[np.ndarray | None]
 Arguments = Mapping[str, str | tuple[str, ...]]
 """A framework's argument names, and the canonical hyperparameters that each takes."""
 
+_NOT_THE_TARGET: Final = (f"{Path(__file__).parent.parent}{os.sep}", "<")
+"""How the names of files begin that are refopt's own or the interpreter's."""
+
 
 class TargetError(Exception):
     """A target cannot be found, started or stepped; says what to do about it."""
+
+
+def raised(error: BaseException) -> str:
+    """What was raised, on one line, and where in the target's code."""
+    said = textwrap.shorten(f"{type(error).__name__}: {error}", 400, placeholder=" ...")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(_NOT_THE_TARGET)]
+    return f"{said} ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else said
 
 
 class Session(Protocol):

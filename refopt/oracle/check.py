@@ -84,7 +84,9 @@ def judged(
         worst, deviation, decided = measure(Hypothesis(reference), seen, precision)
         ran = {"worst": worst, "probes": seen.ids}
         if deviation is None:
-            undecided = () if decided else ("not compared where nothing bounds the error",)
+            undecided = (
+                () if decided else ("elements whose error nothing bounds were not compared",)
+            )
             return verdict(outcome="conforms", precision=precision, notes=notes + undecided, **ran)
     return verdict(outcome="deviates", deviation=deviation, notes=notes, **ran)
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import queue
-import textwrap
 import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from refopt.adapters.adapter import Adapter, Session, TargetError
+from refopt.adapters.adapter import Adapter, Session, TargetError, raised
 from refopt.oracle.probes import Gradients, Probe
-
-_REFOPT: Final = str(Path(__file__).parent.parent)
-"""Where refopt itself lies: lines of its own tell a target's author nothing."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ class Worker:
         if isinstance(error, TargetError):
             raise error
         if error is not None:
-            raise TargetError(f"{what} raised {_described(error)}") from error
+            raise TargetError(f"{what} raised {raised(error)}") from error
         return result
 
     def _work(self) -> None:
@@ -188,12 +182,3 @@ def _checked(where: str, returned: Any, params: Sequence[np.ndarray]) -> list[np
     if finite and not any(finite):
         raise TargetError(f"{where} returned no finite number in any parameter")
     return copies
-
-
-def _described(error: BaseException) -> str:
-    """What was raised, on one line, and where in the target's code."""
-    said = textwrap.shorten(f"{type(error).__name__}: {error}", 400, placeholder=" ...")
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    if frame.filename.startswith(_REFOPT):
-        return said
-    return f"{said} ({Path(frame.filename).name}, line {frame.lineno})"
