@@ -49,10 +49,7 @@ def imported(name: str) -> Any:
         raise TargetError(f"there is no file {module_name}")
     _choose_backend_of_keras()
     try:
-        if is_file:
-            found = _from_file(Path(module_name))
-        else:
-            found = importlib.import_module(module_name)
+        found = _from_file(Path(module_name)) if is_file else importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise TargetError(f"cannot import {module_name}: {error}; is it installed?") from None
     except (Exception, SystemExit) as error:
