@@ -16,6 +16,7 @@ from trajectory import (
     assert_conforms,
     assert_deviates,
     assert_equals,
+    average,
     cells,
     run,
 )
@@ -41,11 +42,9 @@ def adamax(form: str) -> Iterator[Decimal]:
     inside = EPS if form == "adamax" else Decimal(0)
     outside = Decimal(0) if form == "adamax" else EPS
     for t, rate in enumerate(map(Decimal, RATES), 1):
-        ages = range(t)
-        weights = [Decimal(1) if age == 0 else BETA1**age for age in ages]
-        m = (1 - BETA1) * sum((weights[age] * gradients[t - 1 - age] for age in ages), Decimal(0))
-        decays = [Decimal(1) if age == 0 else BETA2**age for age in ages]
-        u = max(decays[age] * (abs(gradients[t - 1 - age]) + inside) for age in ages)
+        m = average(gradients[:t], BETA1)
+        sizes = [abs(g) + inside for g in gradients[:t]]
+        u = max([sizes[-1], *(BETA2**age * x for age, x in enumerate(sizes[-2::-1], 1))])
         correction = 1 if form == "adamax_uncorrected" else 1 - BETA1**t
         theta -= rate * m / correction / (u + outside)
         yield theta

@@ -16,6 +16,7 @@ from trajectory import (
     assert_conforms,
     assert_deviates,
     assert_equals,
+    average,
     cells,
     run,
 )
@@ -33,12 +34,6 @@ def test_code_and_specification_are_equal() -> None:
     found = list(equalities("amsgrad"))
     assert {equality.name for equality in found} == set(FORMS)
     assert [str(equality) for equality in found if not equality.holds] == []
-
-
-def average(values: list[Decimal], beta: Decimal) -> Decimal:
-    """``(1 - beta) * (values[-1] + beta*values[-2] + beta**2*values[-3] + ...)``."""
-    terms = [values[-1], *(beta**age * x for age, x in enumerate(values[-2::-1], 1))]
-    return (1 - beta) * sum(terms, start=Decimal(0))
 
 
 def amsgrad(form: str) -> Iterator[Decimal]:

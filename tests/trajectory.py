@@ -58,6 +58,12 @@ Numbers = Any
 """A Decimal, or nested lists of them."""
 
 
+def average(values: list[Decimal], beta: Decimal) -> Decimal:
+    """``(1 - beta) * (values[-1] + beta*values[-2] + beta**2*values[-3] + ...)``."""
+    terms = [values[-1], *(beta**age * x for age, x in enumerate(values[-2::-1], 1))]
+    return (1 - beta) * sum(terms, start=Decimal(0))
+
+
 def assert_equals(
     expression: str, params: Any, steps: Steps, expected: Callable[[], Iterator[Numbers]]
 ) -> None:
