@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import functools
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
+from msgspec import Meta
 
 from refopt.catalog import build, components
 from refopt.optimizer import Optimizer
@@ -24,6 +25,40 @@ class SpecificationError(ValueError):
     """A file of the specification is missing or malformed; says which file, which key and why."""
 
 
+Text = Annotated[str, Meta(pattern=r"^\S(.*\S)?$", description="one line of text")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="an identifier")]
+Url = Annotated[str, Meta(pattern=r"^https://\S+$", description="an address, https://...")]
+Equation = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z][A-Za-z0-9_]*(\[t\])? = \S(.*\S)?$",
+        description="an equation, quantity[t] = expression",
+    ),
+]
+DomainText = Annotated[
+    str,
+    Meta(
+        pattern=(
+            r"^(integers in )?[\[(](-inf|-?[0-9][0-9.e+-]*), (inf|-?[0-9][0-9.e+-]*)[\])]$"
+            r"|^True or False$"
+            r"|^\{step: factor, \.\.\.\}$"
+        ),
+        description="a domain: [0, 1), integers in [1, inf), True or False, {step: factor, ...}",
+    ),
+]
+Target = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", description="package.module:attribute"),
+]
+Equations = Annotated[tuple[Equation, ...], Meta(min_length=1)]
+
+_MEANINGS: Final[Mapping[str, str]] = {
+    meta.pattern: meta.description
+    for _, meta in map(get_args, (Text, Name, Url, Equation, DomainText, Target))
+}
+"""What a text should be, by the pattern that it should match."""
+
+
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A table of a specification file; unknown keys are errors."""
 
@@ -31,35 +66,42 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Source(Record, frozen=True):
     """Where a definition comes from."""
 
-    citation: str
-    where: str
-    url: str
+    citation: Text
+    where: Text
+    url: Url
 
 
 class Hyperparameter(Record, frozen=True):
     """A hyperparameter: its LaTeX symbol, what it means, the source's default, and its domain."""
 
-    name: str
-    symbol: str
-    meaning: str
-    domain: str
-    default: float | bool | int | dict[str, float] | None = None
+    name: Name
+    symbol: Text
+    meaning: Text
+    domain: DomainText
+    default: float | bool | int | None = None
 
 
 class StateArray(Record, frozen=True):
     """A state array: its LaTeX symbol, what it holds, and its value before the first step."""
 
-    name: str
-    symbol: str
-    meaning: str
-    initial: str
+    name: Name
+    symbol: Text
+    meaning: Text
+    initial: Text
 
 
 class Form(Record, frozen=True):
-    """Another algorithm under the same name, with equations of its own."""
+    """Another algorithm under the same name, with equations of its own.
 
-    summary: str
-    equations: tuple[str, ...]
+    Attributes:
+        summary: how it differs from the canonical form.
+        equations: all of them, in order.
+        hyperparameters: those that the specification itself lacks, or has with other defaults.
+        state: where it is not that of the specification.
+    """
+
+    summary: Text
+    equations: Equations
     hyperparameters: tuple[Hyperparameter, ...] = ()
     state: tuple[StateArray, ...] | None = None
 
@@ -74,8 +116,8 @@ class Cell(Record, frozen=True):
             its source line and numbers. Such a cell must deviate.
     """
 
-    spec: str
-    options: dict[str, Any] = {}
+    spec: Text
+    options: dict[Name, Any] = {}
     deviates: str = ""
 
 
@@ -95,32 +137,44 @@ class Dialect(Record, frozen=True):
         cells: the checks of the matrix.
     """
 
-    framework: str
-    version: str
-    source: str
-    form: str
-    differences: tuple[str, ...] = ()
-    target: str | None = None
+    framework: Text
+    version: Text
+    source: Text
+    form: Text
+    differences: tuple[Text, ...] = ()
+    target: Target | None = None
     wraps: Literal["argument", "chain", "option"] | None = None
-    arguments: dict[str, str | tuple[str, ...]] = {}
-    defaults: dict[str, Any] = {}
+    arguments: dict[Name, Name | tuple[Name, ...]] = {}
+    defaults: dict[Name, Any] = {}
     cells: tuple[Cell, ...] = ()
 
 
 class Specification(Record, frozen=True):
     """One file of spec/."""
 
-    name: str
-    title: str
+    name: Name
+    title: Text
     kind: Literal["rule", "composition", "variant", "schedule"]
-    summary: str
-    sources: tuple[Source, ...]
-    equations: tuple[str, ...]
+    summary: Text
+    sources: Annotated[tuple[Source, ...], Meta(min_length=1)]
+    equations: Equations
     hyperparameters: tuple[Hyperparameter, ...] = ()
     state: tuple[StateArray, ...] = ()
-    properties: tuple[str, ...] = ()
-    forms: dict[str, Form] = {}
-    dialects: dict[str, Dialect] = {}
+    properties: tuple[Name, ...] = ()
+    forms: dict[Name, Form] = {}
+    dialects: dict[Name, Dialect] = {}
+
+
+_PARTS: Final[Mapping[str, type[Record]]] = {"forms": Form, "dialects": Dialect}
+"""The tables of named records, each checked on its own so that an error can name it."""
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a specification file, as spec/schema/specification.json holds it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **msgspec.json.schema(Specification),
+    }
 
 
 def folder() -> Traversable:
@@ -157,13 +211,31 @@ def parse(file: str, text: str) -> Specification:
         SpecificationError: the text is not TOML, or breaks the schema.
     """
     try:
-        spec = msgspec.convert(tomllib.loads(text), Specification)
-    except tomllib.TOMLDecodeError as error:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also a number or a nesting that is too large
         raise SpecificationError(f"{file}: not TOML: {error}") from None
+    for key, kind in _PARTS.items():
+        parts = table.get(key)
+        if isinstance(parts, dict):
+            for name, part in parts.items():
+                _converted(part, kind, file, f"{key}.{name}")
+    return _converted(table, Specification, file, "")
+
+
+RecordType = TypeVar("RecordType", bound=Record)
+
+
+def _converted(table: Any, kind: type[RecordType], file: str, key: str) -> RecordType:
+    try:
+        return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        reason, _, key = str(error).partition(" - at ")
-        raise SpecificationError(f"{file}: {key.strip('`') or '$'}: {reason}") from None
-    return spec
+        reason, _, path = str(error).partition(" - at ")
+        for pattern, meaning in _MEANINGS.items():
+            reason = reason.replace(f"`str` matching regex {pattern!r}", meaning)
+        of_key, _, path = path.strip("`").rpartition("` in `")
+        place = (key + path.removeprefix("$")).removeprefix(".")
+        reason += " as a key" if of_key else ""
+        raise SpecificationError(f"{file}: {place or 'top level'}: {reason}") from None
 
 
 def resolve(expression: str, dialect: str | None = None) -> Optimizer:
