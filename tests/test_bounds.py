@@ -28,10 +28,8 @@ from refopt.arithmetic.bounds import (
     FORMATS,
     Bounded,
     Format,
-    Truth,
     distance,
 )
-from refopt.xp import namespace
 
 Number = Fraction | float
 """What a target holds: a number as a fraction; an infinity or NaN as a float."""
@@ -59,12 +57,14 @@ def rounded(x: Fraction, format: Format) -> Number:
         exponent -= 1
     spacing = max(Fraction(2) ** exponent, Fraction(format.tiny)) * 2 * Fraction(format.unit)
     result = round(x / spacing) * spacing
-    return result if abs(result) <= format.huge else math.inf * (1 if x > 0 else -1)
+    return result if abs(result) <= Fraction(format.huge) else math.inf * (1 if x > 0 else -1)
 
 
 def flushed(x: Number, format: Format) -> Number:
     """Subnormal numbers as zero."""
-    return Fraction(0) if abs(x) < Fraction(format.tiny) else x
+    if isinstance(x, Fraction) and abs(x) < Fraction(format.tiny):
+        return Fraction(0)
+    return x
 
 
 def computed(x: Number, format: Format, free: bool = False) -> Iterator[Number]:
@@ -130,9 +130,8 @@ def numbers(format: Format) -> st.SearchStrategy[float]:
         *(math.sqrt(format.tiny), math.sqrt(format.huge), format.huge / 3, format.huge),
     ]
     signed = [sign * format.nearest(x) for x in special for sign in (1, -1)]
-    return st.one_of(between(-format.huge, format.huge, format), between(-4, 4, format)) | (
-        st.sampled_from(signed)
-    )
+    sizes = (format.tiny, format.tiny / format.unit, 4.0, format.huge)
+    return st.one_of(st.sampled_from(signed), *(between(-size, size, format) for size in sizes))
 
 
 def between(low: float, high: float, format: Format) -> st.SearchStrategy[float]:
@@ -407,6 +406,19 @@ def test_cosines(format: Format, data: st.DataObject) -> None:
         assert_admitted(bounded, computed(real(mpmath.cos(reduced)), format))
 
 
+def test_the_powers_and_cosines_of_the_reference_are_good_to_four_units() -> None:
+    random = np.random.default_rng(1)
+    x, y = random.uniform(0.5, 8, 4000), random.uniform(-30, 30, 4000)
+    for found, function, arguments in (
+        (x**y, lambda a, b: mpmath.mpf(a) ** mpmath.mpf(b), (x, y)),
+        (x**7.0, lambda a: mpmath.mpf(a) ** 7, (x,)),
+        (np.cos(y), mpmath.cos, (y,)),
+    ):
+        for got, *at in zip(found, *arguments, strict=True):
+            exact = function(*map(float, at))
+            assert abs(got - exact) <= 8 * FLOAT64.unit * abs(exact)
+
+
 # Choices
 
 
@@ -658,6 +670,7 @@ def test_nothing_is_known_of_a_quotient_by_what_may_be_zero(format: Format) -> N
     assert (x / y).error == math.inf
     assert (x / (y - y)).error == math.inf
     assert (0 / y).error == math.inf
+    assert ((y - 1) / Bounded(0.0, 0.0, format)).error == math.inf
     assert (y**-1).error == math.inf
 
 

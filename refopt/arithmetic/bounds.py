@@ -149,7 +149,8 @@ class Bounded:
         x, y, format = _aligned(self, other)
         value = np.divide(x.value, y.value)
         room = abs(y.value) - y.error
-        spread = _select(room > 0, np.divide(x.error + abs(value) * y.error, room), math.inf)
+        spread = np.divide(x.error, room) + abs(value) * np.divide(y.error, room)
+        spread = _select(room > 0, spread, math.inf)
         known = (abs(x.value) > x.error) | _is_zero(x)
         exact = (_is_zero(x) & (room > 0)) | (_is_zero(y) & known)
         return Bounded(value, _select(exact, 0.0, _rounded(value, spread, format, x, y)), format)
@@ -183,9 +184,9 @@ class Bounded:
         if n == 2:
             return self * self
         value = np.power(self.value, float(n))
-        # the mean value theorem: |n| ξ**(n-1) at the end where it is largest
+        # the mean value theorem: |n| end**(n-1) at the end where it is largest
         end = abs(self.value) + (self.error if n > 0 else -self.error)
-        spread = abs(n) * np.power(end, float(n - 1)) * self.error
+        spread = abs(n) * np.power(end, float(n)) * np.divide(self.error, end)
         if n < 0:
             spread = _select(end > 0, spread, math.inf)
         operations = n - 1 if n > 0 else -n
@@ -375,11 +376,11 @@ class BoundsNamespace(Namespace):
         magnitude = np.sum(abs(x.value) + x.error, axis=axis, keepdims=keepdims)
         # partial sums of numbers from tiny/unit up are multiples of tiny, so never subnormal
         small = (abs(x.value) - x.error < format.tiny / format.unit) & np.logical_not(_is_zero(x))
-        flushed = additions * format.tiny * np.any(small, axis=axis, keepdims=keepdims)
+        flushed = np.any(small, axis=axis, keepdims=keepdims) * (additions * format.tiny)
         roundings = ROUNDINGS + additions - 1
         relative = math.expm1(roundings * format.unit) + additions * _ROUNDOFF
         spread = np.sum(x.error, axis=axis, keepdims=keepdims)
-        error = (spread + relative * magnitude + flushed) * _INFLATION
+        error = (spread + relative * magnitude + flushed) * _INFLATION + _SMALLEST * (flushed > 0)
         return Bounded(value, _bounded(value, error, format, x), format)
 
 
