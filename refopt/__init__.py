@@ -24,7 +24,9 @@ _HOMES: Final = {
     "Optimizer": "refopt.optimizer",
     "build": "refopt.catalog",
     "check": "refopt.oracle.check",
+    "identify": "refopt.oracle.identify",
     "Verdict": "refopt.oracle.verdict",
+    "Identification": "refopt.oracle.identification",
     "Deviation": "refopt.oracle.verdict",
 }
 """Where public names live; they are imported when first asked for."""

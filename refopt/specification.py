@@ -291,10 +291,15 @@ def dialects(
 
 def dialect_keys(expression: str) -> list[str]:
     """The dialects that any part of an expression has, or it as a whole."""
-    parts = components(expression, lambda name: name in names())
-    parts += components(expression)
-    owners = [name if name in names() else _owners().get(name) for name in parts]
-    return list(dict.fromkeys(key for name in owners if name for key in load(name).dialects))
+    parts = [*components(expression, lambda name: name in names()), *components(expression)]
+    specified = [name for name in dict.fromkeys(parts) if name in names()]
+    return list(dict.fromkeys(key for name in specified for key in load(name).dialects))
+
+
+def differences(expression: str, key: str) -> str:
+    """How the dialect of an expression differs from the canonical form, in words."""
+    parts = dialects(expression, key=key).values()
+    return "; ".join(dict.fromkeys(words for part in parts for words in part.differences))
 
 
 @functools.cache

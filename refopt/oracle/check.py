@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from threading import TIMEOUT_MAX
+from functools import partial
 from typing import Any
 
-from refopt import specification
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
-from refopt.arithmetic.bounds import FORMATS
 from refopt.optimizer import Optimizer
-from refopt.oracle.observation import PRECISIONS, Hypothesis, Variation, measure, observe
-from refopt.oracle.subject import Subject, described, subject_of
+from refopt.oracle.explanation import Explanation
+from refopt.oracle.identify import FRESH, Search
+from refopt.oracle.observation import (
+    PRECISIONS,
+    Hypothesis,
+    Observation,
+    Variation,
+    measure,
+    observe,
+)
+from refopt.oracle.subject import Subject, asked, described, subject_of
 from refopt.oracle.verdict import Verdict
 
 
@@ -27,6 +34,7 @@ def check(
     options: Mapping[str, Any] | None = None,
     timeout: float = 20.0,
     name: str | None = None,
+    explain: bool = True,
 ) -> Verdict:
     """Checks a target against the specification.
 
@@ -41,6 +49,7 @@ def check(
         options: further arguments of the target, passed through as they are.
         timeout: how many seconds a single call of the target may take.
         name: how the verdict calls the target.
+        explain: whether to look for the change of the reference that explains a deviation.
 
     Raises:
         ValueError: the spec, dialect or dtype does not exist, or a number makes no sense.
@@ -52,7 +61,16 @@ def check(
         return subject_of(found, [spec], dialect, options or {})
 
     name = name or (target if isinstance(target, str) else described(target))
-    return judged(name, subject, spec, dialect=dialect, dtype=dtype, seed=seed, timeout=timeout)
+    return judged(
+        name,
+        subject,
+        spec,
+        dialect=dialect,
+        dtype=dtype,
+        seed=seed,
+        timeout=timeout,
+        explain=explain,
+    )
 
 
 def judged(
@@ -64,6 +82,7 @@ def judged(
     dtype: str = "float32",
     seed: int = 0,
     timeout: float = 20.0,
+    explain: bool = True,
 ) -> Verdict:
     """The verdict on a subject, or on why there is none: as :func:`check` has it."""
     reference = asked(spec, dialect, dtype, seed, timeout)
@@ -73,10 +92,13 @@ def judged(
         seconds = time.perf_counter() - began
         return Verdict(name, spec, dialect, dtype, seed, seconds=seconds, **fields)
 
+    def observed(seed: int) -> Observation:
+        return observe(found, variation, dtype=dtype, seed=seed, timeout=timeout)
+
     try:
         found = subject()
         variation = Variation.of(found, reference)
-        seen = observe(found, variation, dtype=dtype, seed=seed, timeout=timeout)
+        seen = observed(seed)
     except TargetError as error:
         return verdict(outcome="error", error=str(error))
     notes = (*seen.notes, *_unvaried(reference, variation))
@@ -88,30 +110,17 @@ def judged(
                 () if decided else ("elements whose error nothing bounds were not compared",)
             )
             return verdict(outcome="conforms", precision=precision, notes=notes + undecided, **ran)
-    return verdict(outcome="deviates", deviation=deviation, notes=notes, **ran)
-
-
-def asked(
-    spec: str, dialect: str | None, dtype: str, seed: int = 0, timeout: float = 1.0
-) -> Optimizer:
-    """The optimizer to check against, once all that was asked makes sense.
-
-    Raises:
-        ValueError: it does not, or a value in the expression lies outside its domain.
-        TypeError: the spec is not an expression, or a hyperparameter in it does not exist.
-    """
-    if not isinstance(spec, str):
-        raise TypeError(
-            f"spec must be an expression such as 'adamw(weight_decay=0.1)', "
-            f"got {type(spec).__name__}"
-        )
-    if dtype not in FORMATS:
-        raise ValueError(f"dtype must be one of {', '.join(FORMATS)}, got {dtype!r}")
-    if seed < 0:
-        raise ValueError(f"seed must be an integer from 0 on, got {seed!r}")
-    if not 0 < timeout <= TIMEOUT_MAX:
-        raise ValueError(f"timeout must be a positive number of seconds, got {timeout!r}")
-    return specification.resolve(spec, dialect)
+    explanations: list[Explanation] = []
+    if explain:
+        search = Search(seen, partial(observed, seed + FRESH))
+        explanations = search.explanations([spec], dialect)
+    return verdict(
+        outcome="deviates",
+        deviation=deviation,
+        notes=notes,
+        explanations=tuple(explanations),
+        **ran,
+    )
 
 
 def _unvaried(reference: Optimizer, variation: Variation) -> Iterator[str]:

@@ -108,7 +108,7 @@ def edits(optimizer: Optimizer) -> Iterator[Edit]:
                         file=code.file,
                         line=code.first_line + statement.lineno - 1,
                         before=code.lines[statement.lineno - 1].strip(),
-                        after=_written(text),
+                        after=written(changed),
                         description=description,
                         apply=partial(_with_statement, index, position, changed),
                     )
@@ -146,8 +146,9 @@ def _with_statement(
     return replace(optimizer, layers=tuple(layers))
 
 
-def _written(text: str) -> str:
+def written(statement: ast.stmt) -> str:
     """A statement as this project writes it: ``ast.unparse`` adds spaces and parentheses."""
+    text = ast.unparse(statement)
     if text.startswith("return (") and text.endswith(")"):
         text = f"return {text[8:-1]}"
     return text.replace(" ** ", "**")

@@ -2,66 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import textwrap
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from refopt.oracle.edits import Edit
-from refopt.oracle.verdict import Verdict
+from refopt.oracle.explanation import Difference, Explanation
+from refopt.oracle.verdict import plain
 
-
-@dataclass(frozen=True)
-class Difference:
-    """A line of the reference that, changed so, explains what a target does.
-
-    Attributes:
-        file: the file, as it stands in the repository.
-        line: the line's number there.
-        before: the reference's line.
-        after: what the target does.
-        description: the difference in words.
-        known_as: names under which this mistake or convention is known.
-        links: reports of it.
-    """
-
-    file: str
-    line: int
-    before: str
-    after: str
-    description: str
-    known_as: tuple[str, ...] = ()
-    links: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, edit: Edit) -> Difference:
-        """An edit as what it explains."""
-        return cls(edit.file, edit.line, edit.before, edit.after, edit.description)
-
-    def __str__(self) -> str:
-        removed = "\n".join(f"- {line}" for line in self.before.splitlines())
-        added = "\n".join(f"+ {line}" for line in self.after.splitlines())
-        return f"{self.file}:{self.line}: {self.description}\n{removed}\n{added}"
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """An optimizer that does what the target does.
-
-    Attributes:
-        spec: its expression.
-        dialect: whose form of it, or None for the canonical form.
-        differences: how it differs from that.
-        worst: the largest error of the target as a fraction of its bound.
-    """
-
-    spec: str
-    dialect: str | None
-    differences: tuple[Difference, ...]
-    worst: float
-
-    def __str__(self) -> str:
-        name = f"{self.spec} as {self.dialect} has it" if self.dialect else self.spec
-        if not self.differences:
-            return name
-        return "\n".join([f"{name}, but", *map(str, self.differences)])
+Outcome = Literal["identified", "unknown", "error"]
 
 
 @dataclass(frozen=True)
@@ -70,21 +18,24 @@ class Identification:
 
     Attributes:
         target: what was identified.
+        outcome: ``identified``, ``unknown`` where nothing explains it, or ``error`` where it could
+            not be run.
         explanation: the simplest explanation, or None.
         equivalent: other explanations that no probe can tell from it.
-        closest: where nothing explains it, the verdict that comes nearest.
+        closest: where nothing explains it, the form that most probes agree with.
+        error: what went wrong and what to do.
         tried: how many hypotheses were tried.
         seconds: how long it took.
-        error: why the target could not be run, or None.
     """
 
     target: str
+    outcome: Outcome
     explanation: Explanation | None = None
     equivalent: tuple[Explanation, ...] = ()
-    closest: Verdict | None = None
+    closest: str | None = None
+    error: str | None = None
     tried: int = 0
     seconds: float = 0.0
-    error: str | None = None
 
     @property
     def dialect(self) -> str | None:
@@ -95,3 +46,22 @@ class Identification:
     def differences(self) -> tuple[Difference, ...]:
         """How it differs from the reference."""
         return self.explanation.differences if self.explanation else ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The identification as JSON types."""
+        return plain(asdict(self) | {"dialect": self.dialect})  # type: ignore[no-any-return]
+
+    def __str__(self) -> str:
+        """The answer first, as a difference of the reference; then what else it could be."""
+        if self.outcome == "error":
+            return f"! {self.target} could not be identified: {self.error}"
+        if self.explanation is None:
+            return (
+                f"? {self.target} is none of {self.tried} forms and changes of them; "
+                f"the closest is {self.closest}"
+            )
+        lines = [f"{self.target} is {self.explanation}"]
+        if self.equivalent:
+            lines.append(f"no probe can tell it from {len(self.equivalent)} others:")
+            lines += [textwrap.indent(str(other), "  ") for other in self.equivalent]
+        return "\n".join(lines)

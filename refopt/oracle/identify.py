@@ -8,6 +8,7 @@ fresh probes with other values.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +21,12 @@ import numpy as np
 from refopt import specification
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
+from refopt.layers import OnGradients
 from refopt.optimizer import Optimizer
 from refopt.oracle.compositions import recompositions
-from refopt.oracle.edits import Edit, edits
-from refopt.oracle.identification import Difference, Explanation, Identification
+from refopt.oracle.edits import Edit, edits, source, written
+from refopt.oracle.explanation import Difference, Explanation
+from refopt.oracle.identification import Identification, Outcome
 from refopt.oracle.observation import (
     PRECISIONS,
     Hypothesis,
@@ -35,7 +38,7 @@ from refopt.oracle.observation import (
 from refopt.oracle.probes import Probe
 from refopt.oracle.run import Trace
 from refopt.oracle.stepping import losses, stepping_edits
-from refopt.oracle.subject import described, subject_of
+from refopt.oracle.subject import asked, described, subject_of
 
 FRESH: Final = 1
 """Added to the seed for the probes that confirm an explanation."""
@@ -76,7 +79,11 @@ def identify(
     began = time.perf_counter()
     name = target if isinstance(target, str) else described(target)
     expressions = [spec] if spec is not None else families()
-    references = [specification.resolve(expression) for expression in expressions]
+    references = [asked(expression, None, dtype, seed, timeout) for expression in expressions]
+
+    def identification(outcome: Outcome, **fields: Any) -> Identification:
+        return Identification(name, outcome, seconds=time.perf_counter() - began, **fields)
+
     try:
         found = imported(target) if isinstance(target, str) else target
         subject = subject_of(found, expressions, None, options or {})
@@ -85,15 +92,16 @@ def identify(
         def seen(seed: int) -> Observation:
             return observe(subject, variation, dtype=dtype, seed=seed, timeout=timeout)
 
-        explanations, tried = explained(expressions, seen(seed), partial(seen, seed + FRESH))
+        search = Search(seen(seed), partial(seen, seed + FRESH))
+        explanations = search.explanations(expressions)
     except TargetError as error:
-        return Identification(name, error=str(error), seconds=time.perf_counter() - began)
-    return Identification(
-        name,
-        explanation=explanations[0] if explanations else None,
-        equivalent=tuple(explanations[1:]),
-        tried=tried,
-        seconds=time.perf_counter() - began,
+        return identification("error", error=str(error))
+    if not explanations:
+        closest = search.closest(expressions)
+        return identification("unknown", closest=closest, tried=search.tried)
+    best, *others = explanations
+    return identification(
+        "identified", explanation=best, equivalent=tuple(others), tried=search.tried
     )
 
 
@@ -103,42 +111,68 @@ def families() -> list[str]:
     return [name for name, kind in kinds.items() if kind in ("rule", "composition")]
 
 
-def explained(
-    expressions: Sequence[str], seen: Observation, fresh: Callable[[], Observation]
-) -> tuple[list[Explanation], int]:
-    """The explanations of the simplest kind that has any, and how many hypotheses were tried."""
-    tried = 0
-    sieve = Sieve(seen)
-    for stage in _stages(expressions, sieve):
-        hits = []
+class Search:
+    """Tries hypotheses on what was seen of a target, the simplest first.
+
+    Attributes:
+        tried: how many hypotheses were tried so far.
+    """
+
+    def __init__(self, seen: Observation, fresh: Callable[[], Observation]) -> None:
+        self.seen = seen
+        self.fresh = fresh
+        self.sieve = Sieve(seen)
+        self.tried = 0
+
+    def explanations(
+        self, expressions: Sequence[str], dialect: str | None = None
+    ) -> list[Explanation]:
+        """The explanations of the simplest kind that has any.
+
+        Args:
+            expressions: what the target may be.
+            dialect: the form that it should be; changes of it come before those of others.
+        """
+        for stage in self._stages(expressions, dialect):
+            found = self._confirmed(stage)
+            if found:
+                return found
+        return []
+
+    def closest(self, expressions: Sequence[str]) -> str:
+        """The form that most probes agree with."""
+        forms = [form for expression in expressions for form in _forms(expression)]
+        nearest = max(forms, key=lambda form: self.sieve.share(form.hypothesis))
+        return str(Explanation(nearest.spec, nearest.dialect, (), math.inf))
+
+    def _confirmed(self, stage: Iterable[Candidate]) -> list[Explanation]:
+        hits: list[tuple[Candidate, float]] = []
         for candidate in stage:
-            tried += 1
-            if sieve.passes(candidate.hypothesis):
-                worst = confirmed(candidate.hypothesis, seen)
+            self.tried += 1
+            if self.sieve.passes(candidate.hypothesis):
+                worst = confirmed(candidate.hypothesis, self.seen)
                 if worst is not None:
                     hits.append((candidate, worst))
-        if hits:
-            again = fresh()
-            kept = [
-                Explanation(c.spec, c.dialect, c.differences, worst)
-                for c, worst in hits
-                if confirmed(c.hypothesis, again) is not None
-            ]
-            if kept:
-                return kept, tried
-    return [], tried
+        if not hits:
+            return []
+        again = self.fresh()
+        return [
+            Explanation(candidate.spec, candidate.dialect, candidate.differences, worst)
+            for candidate, worst in hits
+            if confirmed(candidate.hypothesis, again) is not None
+        ]
 
-
-def _stages(expressions: Sequence[str], sieve: Sieve) -> Iterator[Iterable[Candidate]]:
-    known = [candidate for expression in expressions for candidate in _forms(expression)]
-    yield known
-    nearest = known[:1]
-    if len(expressions) > 1:
-        nearest = sorted(known, key=lambda candidate: -sieve.share(candidate.hypothesis))[:3]
-    yield chain.from_iterable(map(_changed, nearest))
-    if len(expressions) == 1:
-        yield chain.from_iterable(map(_changed, known[1:]))
-    yield chain.from_iterable(map(_changed_twice, nearest[:1]))
+    def _stages(
+        self, expressions: Sequence[str], dialect: str | None
+    ) -> Iterator[Iterable[Candidate]]:
+        forms = [form for expression in expressions for form in _forms(expression)]
+        forms.sort(key=lambda form: form.dialect != dialect)
+        yield forms
+        if len(expressions) > 1:
+            forms.sort(key=lambda form: -self.sieve.share(form.hypothesis))
+        yield _changed(forms[0])
+        yield chain.from_iterable(map(_changed, forms[1:4]))
+        yield _changed_twice(forms[0], self.sieve)
 
 
 def _forms(expression: str) -> Iterator[Candidate]:
@@ -150,7 +184,36 @@ def _forms(expression: str) -> Iterator[Candidate]:
         optimizer = specification.resolve(expression, key)
         if str(optimizer) not in forms:
             forms.add(str(optimizer))
-            yield Candidate(Hypothesis(optimizer), expression, key)
+            words = specification.differences(expression, key)
+            yield Candidate(
+                Hypothesis(optimizer), expression, key, tuple(_between(canonical, optimizer, words))
+            )
+
+
+def _between(canonical: Optimizer, form: Optimizer, words: str) -> Iterator[Difference]:
+    """A dialect as differences of the reference: lines of the rule, and the composition."""
+    ours, theirs = source(canonical.layers[0].function), source(form.layers[0].function)
+    before = [written(statement) for statement in ours.statements]
+    after = [written(statement) for statement in theirs.statements]
+    if before != after:
+        removed = [i for i, line in enumerate(before) if line not in after]
+        added = [line for line in after if line not in before]
+        first = ours.statements[removed[0]].lineno if removed else 1
+        yield Difference(
+            ours.file,
+            ours.first_line + first - 1,
+            "\n".join(before[i] for i in removed),
+            "\n".join(added),
+            words,
+        )
+    if [layer.name for layer in canonical.layers[1:]] != [layer.name for layer in form.layers[1:]]:
+        yield Difference(
+            "expression",
+            1,
+            str(canonical),
+            str(form),
+            "the composition" if before != after else words,
+        )
 
 
 def _changed(candidate: Candidate) -> Iterator[Candidate]:
@@ -158,11 +221,16 @@ def _changed(candidate: Candidate) -> Iterator[Candidate]:
     optimizer = candidate.hypothesis.optimizer
     for edit in all_edits(optimizer):
         hypothesis = Hypothesis(optimizer, edit.apply)
-        yield replace(candidate, hypothesis=hypothesis, differences=(Difference.of(edit),))
+        differences = (*candidate.differences, _difference(edit))
+        yield replace(candidate, hypothesis=hypothesis, differences=differences)
     for words, reload in losses(optimizer).items():
-        difference = Difference("saving and loading", 0, "", "", words)
+        differences = (*candidate.differences, Difference("saving and loading", 0, "", "", words))
         hypothesis = Hypothesis(optimizer, reload=reload)
-        yield replace(candidate, hypothesis=hypothesis, differences=(difference,))
+        yield replace(candidate, hypothesis=hypothesis, differences=differences)
+
+
+def _difference(edit: Edit) -> Difference:
+    return Difference(edit.file, edit.line, edit.before, edit.after, edit.description)
 
 
 def all_edits(optimizer: Optimizer) -> Iterator[Edit]:
@@ -170,13 +238,18 @@ def all_edits(optimizer: Optimizer) -> Iterator[Edit]:
     return chain(edits(optimizer), recompositions(optimizer), stepping_edits())
 
 
-def _changed_twice(candidate: Candidate) -> Iterator[Candidate]:
-    """A form with two changes that are each likely."""
+def _changed_twice(candidate: Candidate, sieve: Sieve) -> Iterator[Candidate]:
+    """A form with two changes, of two lines or of the composition and a line."""
     optimizer = candidate.hypothesis.optimizer
-    for first, second in combinations(list(edits(optimizer)), 2):
-        if (first.file, first.line) != (second.file, second.line):
-            hypothesis = Hypothesis(optimizer, partial(_both, first, second))
-            both = (Difference.of(first), Difference.of(second))
+    lines = list(edits(optimizer))
+    pairs = chain(
+        ((a, b) for a, b in combinations(lines, 2) if (a.file, a.line) != (b.file, b.line)),
+        ((a, b) for a in recompositions(optimizer) for b in edits(a.apply(optimizer))),
+    )
+    for first, second in pairs:
+        hypothesis = Hypothesis(optimizer, partial(_both, first, second))
+        if sieve.passes_first_step(hypothesis):
+            both = (_difference(first), _difference(second))
             yield replace(candidate, hypothesis=hypothesis, differences=both)
 
 
@@ -202,6 +275,18 @@ class Sieve:
     def __init__(self, seen: Observation) -> None:
         self.runs = list(zip(seen.probes, seen.traces, strict=True))
         self._bases: dict[tuple[int, str], Optimizer] = {}
+
+    def passes_first_step(self, hypothesis: Hypothesis) -> bool:
+        """Whether the target follows a hypothesis in the first step of its largest vector."""
+        probe, trace = self.runs[0]
+        i = max(range(len(probe.params)), key=lambda i: probe.params[i].size)
+        if any(isinstance(layer, OnGradients) for layer in hypothesis.optimizer.layers):
+            return True  # which sees all parameters at once
+        first = replace(
+            probe, params=probe.params[i : i + 1], gradients=((probe.gradients[0][i],),)
+        )
+        seen = replace(trace, params=[[trace.params[0][i]]])
+        return self._follows(hypothesis, first, seen)
 
     def passes(self, hypothesis: Hypothesis) -> bool:
         """Whether the target follows a hypothesis in every probe."""
@@ -229,7 +314,7 @@ class Sieve:
         start = [np.asarray(p, np.float64) for p in probe.params]
         params = start
         state = optimizer.init(params)
-        for step, (gradients, rate) in enumerate(zip(probe.gradients, trace.rates, strict=True)):
+        for step, (gradients, rate) in enumerate(zip(probe.gradients, trace.rates, strict=False)):
             grads = [None if g is None else np.asarray(g, np.float64) for g in gradients]
             params, state = optimizer.step(params, grads, state, lr=base.lr * rate)
             for got, expected, first in zip(trace.params[step], params, start, strict=True):

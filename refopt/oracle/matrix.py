@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from refopt import specification
+from refopt import catalog, specification
 from refopt.adapters.adapt import adapt, imported
 from refopt.adapters.adapter import Part
 from refopt.arithmetic.bounds import FORMATS
+from refopt.layers import REQUIRED
 from refopt.oracle.check import check, judged
+from refopt.oracle.probes import FAR
 from refopt.oracle.reference import reference
 from refopt.oracle.subject import Subject
 from refopt.oracle.verdict import Verdict
@@ -112,19 +114,33 @@ def run_plan(plan: Plan, *, dtype: str = "float32", seed: int = 0) -> Cell:
         dialect=plan.dialect,
         dtype=dtype,
         seed=seed,
+        explain=not plan.reason,
     )
     return Cell(plan.framework, verdict, plan.reason)
+
+
+REFERENCE_CELLS: Final = len(specification.names()) * len(FORMATS)
+"""How many cells the reference itself has."""
 
 
 def reference_cells(*, seed: int = 0) -> Iterator[Cell]:
     """The NumPy reference against its own bounds: every specification, float32 and float64."""
     for name in specification.names():
-        kind = specification.load(name).kind
-        spec = f"{name}(sgd)" if kind in ("variant", "schedule") else name
+        spec = _example(name)
         for dtype in FORMATS:
             target = reference(specification.resolve(spec))
             verdict = check(target, spec, dtype=dtype, seed=seed, name=f"refopt:{name}")
             yield Cell("refopt", verdict)
+
+
+def _example(name: str) -> str:
+    """An expression of a specification: a variant goes around SGD and gets what it requires."""
+    if specification.load(name).kind not in ("variant", "schedule"):
+        return name
+    variant = catalog.VARIANTS.get(name)
+    hyperparameters = variant.default.hyperparameters if variant else {}
+    required = [h for h, value in hyperparameters.items() if value is REQUIRED]
+    return f"{name}({', '.join(['sgd', *(f'{h}={FAR[h]!r}' for h in required)])})"
 
 
 def _subject(plan: Plan) -> Subject:

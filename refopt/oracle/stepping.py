@@ -16,8 +16,8 @@ from functools import cache, partial
 from typing import Any, Final
 
 from refopt import optimizer as stepping
-from refopt.optimizer import Optimizer
 from refopt.layers import State
+from refopt.optimizer import Optimizer
 from refopt.oracle.edits import Edit
 
 
@@ -99,7 +99,9 @@ def stepping_edits() -> Iterator[Edit]:
 def losses(optimizer: Optimizer) -> dict[str, Callable[[State], State]]:
     """What saving and loading may lose, in words, and the state that is loaded instead."""
     keys = [layer.key(name) for layer in optimizer.layers for name in layer.state_names]
-    lost = {"the step count is not saved": partial(_zeroed, ["t"])}
+    lost: dict[str, Callable[[State], State]] = {
+        "the step count is not saved": partial(_zeroed, ["t"])
+    }
     lost |= {f"the state {key} is not saved": partial(_zeroed, [key]) for key in keys}
     lost["no state is saved"] = partial(_zeroed, ["t", *keys])
     if keys:

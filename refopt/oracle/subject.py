@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import TIMEOUT_MAX
 from typing import Any
 
 from refopt import specification
 from refopt.adapters.adapt import adapt, framework
 from refopt.adapters.adapter import Adapter, Part
+from refopt.arithmetic.bounds import FORMATS
+from refopt.optimizer import Optimizer
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,26 @@ def described(target: Any) -> str:
     """A target by its module and name."""
     kind = target if hasattr(target, "__qualname__") else type(target)
     return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def asked(
+    spec: str, dialect: str | None, dtype: str, seed: int = 0, timeout: float = 1.0
+) -> Optimizer:
+    """The optimizer to check against, once all that was asked makes sense.
+
+    Raises:
+        ValueError: it does not, or a value in the expression lies outside its domain.
+        TypeError: the spec is not an expression, or a hyperparameter in it does not exist.
+    """
+    if not isinstance(spec, str):
+        raise TypeError(
+            f"spec must be an expression such as 'adamw(weight_decay=0.1)', "
+            f"got {type(spec).__name__}"
+        )
+    if dtype not in FORMATS:
+        raise ValueError(f"dtype must be one of {', '.join(FORMATS)}, got {dtype!r}")
+    if seed < 0:
+        raise ValueError(f"seed must be an integer from 0 on, got {seed!r}")
+    if not 0 < timeout <= TIMEOUT_MAX:
+        raise ValueError(f"timeout must be a positive number of seconds, got {timeout!r}")
+    return specification.resolve(spec, dialect)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
+from refopt.oracle.explanation import Explanation
+
 Outcome = Literal["conforms", "deviates", "error"]
 Precision = Literal["working", "float32-hyperparameters"]
 
@@ -80,6 +82,7 @@ class Verdict:
         error: what went wrong and what to do.
         probes: the ids of the probes that ran.
         notes: what could not be exercised, and why.
+        explanations: what it computes instead; more than one where no probe can tell them apart.
         seconds: how long it took.
     """
 
@@ -95,6 +98,7 @@ class Verdict:
     error: str | None = None
     probes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
     seconds: float = 0.0
 
     @property
@@ -121,6 +125,13 @@ class Verdict:
             yield f"{head} deviates from {spec} {how}"
             yield textwrap.indent(f"first in {self.deviation}", "  ")
             yield f"  largest error: {self.worst:.3g} times its bound"
+            if self.explanations:
+                yield textwrap.indent(f"explained by {self.explanations[0]}", "  ")
+                others = len(self.explanations) - 1
+                if others:
+                    yield f"  or {others} more that no probe can tell from it: refopt identify"
+            else:
+                yield "  no single change of the reference explains it"
         else:
             rounded = " once its hyperparameters are rounded to float32"
             yield f"{head} conforms to {spec}{rounded * (self.precision != 'working')} {how}"

@@ -1,0 +1,55 @@
+"""What explains a target: lines of the reference that it has otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A line of the reference that, changed so, explains what a target does.
+
+    Attributes:
+        file: the file, as it stands in the repository.
+        line: the line's number there.
+        before: the reference's line.
+        after: what the target does.
+        description: the difference in words.
+        known_as: names under which this mistake or convention is known.
+        links: reports of it.
+    """
+
+    file: str
+    line: int
+    before: str
+    after: str
+    description: str
+    known_as: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        removed = [f"- {line}" for line in self.before.splitlines()]
+        added = [f"+ {line}" for line in self.after.splitlines()]
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return "\n".join([f"{place}: {self.description}", *removed, *added, *self.links])
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An optimizer that does what the target does.
+
+    Attributes:
+        spec: its expression.
+        dialect: whose form of it, or None for the canonical form.
+        differences: how it differs from that.
+        worst: the largest error of the target as a fraction of its bound.
+    """
+
+    spec: str
+    dialect: str | None
+    differences: tuple[Difference, ...]
+    worst: float
+
+    def __str__(self) -> str:
+        name = f"{self.spec} as {self.dialect} has it" if self.dialect else self.spec
+        return "\n".join([name + ":" * bool(self.differences), *map(str, self.differences)])
