@@ -140,8 +140,8 @@ def test_parameters_that_are_excluded_step_at_every_call() -> None:
     state = window.init(params)
     seen = []
     for kernel, bias in ((1.0, 1.0), (None, None), (4.0, 4.0)):
-        grads = {"kernel": kernel, "bias": bias}
-        grads = {name: None if g is None else np.full(1, g) for name, g in grads.items()}
+        given = {"kernel": kernel, "bias": bias}
+        grads = {name: None if g is None else np.full(1, g) for name, g in given.items()}
         params, state = window.step(params, grads, state)
         seen.append((float(params["kernel"][0]), float(params["bias"][0])))
     assert seen == [(0.0, -1.0), (-0.5, -1.0), (-0.5, -5.0)]
