@@ -1,14 +1,26 @@
-"""The command line."""
+"""The command line.
+
+Exit status 0: what was checked conforms. 1: something deviates. 2: it could not be checked.
+"""
 
 from __future__ import annotations
 
+import ast
 import json
+import os
 import sys
 import time
-from collections.abc import Iterable
-from typing import Annotated, Any, NoReturn
+import traceback
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, TextIO
 
 import typer
+
+import refopt
 
 app = typer.Typer(
     help="Which optimizer is this, exactly, and is it right?",
@@ -17,15 +29,35 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_EXIT = {"conforms": 0, "deviates": 1, "error": 2}
+_EXIT: Final = {"conforms": 0, "deviates": 1, "error": 2}
 
-Json = Annotated[str | None, typer.Option("--json", metavar="PATH|-", help="Write JSON there.")]
+
+class Dtype(StrEnum):
+    """The dtypes that targets are checked in."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"refopt {refopt.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _refopt(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Which optimizer is this, exactly, and is it right?"""
 
 
 @app.command("list")
 def list_() -> None:
     """List every optimizer, variant and schedule."""
-    from refopt.report.pages import listing
+    from refopt.report.listing import listing
 
     typer.echo(listing())
 
@@ -35,8 +67,13 @@ def show(name: str) -> None:
     """Show what an optimizer is: equations, hyperparameters, sources and dialects."""
     from rich.console import Console
 
+    from refopt import specification
     from refopt.report.pages import page
 
+    try:
+        specification.load(name)
+    except specification.SpecificationError as error:
+        _fail(str(error))
     Console().print(page(name))
 
 
@@ -48,108 +85,162 @@ def check(
     ] = None,
     spec: Annotated[str | None, typer.Option(help="A name or a composition.")] = None,
     dialect: Annotated[str | None, typer.Option(help="Whose form; default: canonical.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
-    seed: Annotated[int, typer.Option(help="Of the probes' values.")] = 0,
-    timeout: Annotated[float, typer.Option(help="Seconds for one call of the target.")] = 20.0,
-    json_: Json = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of the target, passed through as it is."),
+    ] = None,
+    dtype: Annotated[Dtype, typer.Option(help="Of parameters and gradients.")] = Dtype.FLOAT32,
+    seed: Annotated[int, typer.Option(min=0, help="Of the probes' values.")] = 0,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds for one call of the target; default: 20.")
+    ] = None,
+    json_: Annotated[
+        str | None, typer.Option("--json", metavar="PATH|-", help="Write JSON there.")
+    ] = None,
 ) -> None:
     """Check a target, or every framework found on this machine."""
-    if target is None:
-        _check_all(dtype, seed, json_)
-    else:
-        _check_one(target, spec, dialect, dtype, seed, timeout, json_)
+    if json_ not in (None, "-"):
+        _check_writable(Path(json_))
+    # Only refopt's own answer goes to stdout; what targets print, however late, to stderr.
+    out, sys.stdout = sys.stdout, sys.stderr
+    if target is not None:
+        sys.path.insert(0, "")  # as python -m has it: a target is often not installed
+        _check_one(target, spec, dialect, option or [], dtype, seed, timeout, json_, out)
+    of_target = {"spec": spec, "dialect": dialect, "option": option, "timeout": timeout}
+    for name, value in of_target.items():
+        if value is not None:
+            _fail(f"--{name} needs a target: refopt check TARGET --{name} ...")
+    _check_all(dtype, seed, json_, out)
 
 
 def _check_one(
     target: str,
     spec: str | None,
     dialect: str | None,
-    dtype: str,
+    option: list[str],
+    dtype: Dtype,
     seed: int,
-    timeout: float,
+    timeout: float | None,
     json_: str | None,
+    out: TextIO,
 ) -> NoReturn:
     from refopt import specification
     from refopt.oracle.check import check
-    from refopt.report.verdict import text
+    from refopt.oracle.subject import asked
 
-    home = specification.home(target)
     if spec is None:
+        home = specification.home(target)
         if home is None:
             _fail(f"say what {target} should be, e.g. --spec adam; `refopt list` shows all names")
         spec = home[0]
-    verdict = check(target, spec, dialect=dialect, dtype=dtype, seed=seed, timeout=timeout)
-    _write(json_, verdict.to_json())
+    seconds = 20.0 if timeout is None else timeout
+    try:
+        asked(spec, dialect, dtype.value, seed, seconds)
+    except (ValueError, TypeError) as error:
+        _fail(str(error))
+    verdict = check(
+        target,
+        spec,
+        dialect=dialect,
+        dtype=dtype.value,
+        seed=seed,
+        options=dict(map(_named_value, option)),
+        timeout=seconds,
+    )
+    if json_ is not None:
+        _write(json_, verdict.to_json(), out)
     if json_ != "-":
-        typer.echo(text(verdict), err=verdict.outcome == "error")
-        if verdict.outcome == "deviates" and dialect is None and home is not None:
-            own = check(target, spec, dialect=home[1], dtype=dtype, seed=seed, timeout=timeout)
-            if own.conforms:
-                typer.echo(f"  It conforms to its own dialect: --dialect {home[1]}")
+        typer.echo(verdict, file=sys.stderr if verdict.outcome == "error" else out)
     raise typer.Exit(_EXIT[verdict.outcome])
 
 
-def _check_all(dtype: str, seed: int, json_: str | None) -> NoReturn:
+def _check_all(dtype: Dtype, seed: int, json_: str | None, out: TextIO) -> NoReturn:
     from rich.console import Console
     from rich.progress import track
 
     from refopt.oracle import matrix
-    from refopt.report.matrix import header, summary, table
+    from refopt.report.matrix import header, summary, surroundings, table
 
     began = time.perf_counter()
     plans = matrix.plans()
     found = sorted({p.framework for p in plans if matrix.installed(p.framework)})
     absent = sorted({p.framework for p in plans} - set(found))
+    to_run: list[Callable[[], matrix.Cell]] = [
+        partial(matrix.run_plan, plan, dtype=dtype.value, seed=seed)
+        for plan in plans
+        if plan.framework in found
+    ]
+    to_run = to_run or matrix.reference_cells(seed=seed)
     console = Console(stderr=True)
-    cells: list[matrix.Cell] = []
-    if found:
-        mine = [plan for plan in plans if plan.framework in found]
-        steps: Iterable[matrix.Plan] = track(
-            mine, "checking", console=console, transient=True, disable=not console.is_terminal
-        )
-        cells = [matrix.run_plan(plan, dtype=dtype, seed=seed) for plan in steps]
-    else:
-        cells = list(matrix.reference_cells(seed=seed))
-    _write(
-        json_,
-        {
-            "cells": [
-                {"framework": c.framework, **c.verdict.to_json(), "known": c.reason} for c in cells
-            ]
-        },
+    progress = track(
+        to_run, "checking", console=console, transient=True, disable=not console.is_terminal
     )
+    cells = [run() for run in progress]
+    if json_ is not None:
+        _write(
+            json_,
+            {
+                **surroundings(found),
+                "seed": seed,
+                "absent": absent,
+                "cells": [
+                    {"framework": c.framework, **c.verdict.to_json(), "known": c.reason}
+                    for c in cells
+                ],
+            },
+            out,
+        )
     if json_ != "-":
-        out = Console()
-        typer.echo(header(found, seed))
-        out.print(table(cells))
+        typer.echo(header(found, seed), file=out)
+        # Lines of a file or a pipe are as long as they need to be.
+        Console(file=out, width=None if out.isatty() else 1000).print(table(cells))
         for cell in cells:
             if not cell.is_as_specified or cell.reason:
-                _explain(cell)
-        typer.echo(summary(cells, time.perf_counter() - began))
+                typer.echo(cell.verdict, file=out)
+                if cell.reason:
+                    typer.echo(f"  known: {cell.reason}", file=out)
+        typer.echo(summary(cells, time.perf_counter() - began), file=out)
         for framework in absent:
             count = sum(plan.framework == framework for plan in plans)
-            typer.echo(f"{framework} is not installed: {count} cells were not checked")
-    wrong = [c.verdict.outcome for c in cells if not c.is_as_specified]
+            typer.echo(f"{framework} is not installed: {count} cells were not checked", file=out)
+    wrong = [cell.verdict.outcome for cell in cells if not cell.is_as_specified]
     raise typer.Exit(max((_EXIT[outcome] or 1 for outcome in wrong), default=0))
 
 
-def _explain(cell: Any) -> None:
-    from refopt.report.verdict import text
+def _named_value(option: str) -> tuple[str, Any]:
+    name, _, value = option.partition("=")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        _fail(f"--option {option}: give NAME=VALUE with a Python value, such as foreach=True")
 
-    typer.echo(text(cell.verdict))
-    if cell.reason:
-        typer.echo(f"  known: {cell.reason}")
+
+def _check_writable(path: Path) -> None:
+    """Fails before the checks run rather than after them."""
+    place = path if _is_device(path) else path.parent
+    if path.is_dir() or not os.access(place, os.W_OK):
+        _fail(f"cannot write {path}: give a file in a folder that exists and can be written to")
 
 
-def _write(path: str | None, content: Any) -> None:
-    if path is None:
-        return
-    rendered = json.dumps(content, indent=2, allow_nan=False)
+def _is_device(path: Path) -> bool:
+    """Whether there is something other than a file, such as a pipe: that cannot be replaced."""
+    return path.exists() and not path.is_file()
+
+
+def _write(path: str, content: Any, out: TextIO) -> None:
+    """Writes JSON to stdout, or to a file that is never there in part."""
+    rendered = json.dumps(content, indent=2, allow_nan=False) + "\n"
     if path == "-":
-        typer.echo(rendered)
+        typer.echo(rendered, file=out, nl=False)
+    elif _is_device(Path(path)):
+        Path(path).write_text(rendered, "utf-8")
     else:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(rendered + "\n")
+        part = Path(f"{path}.{os.getpid()}.part")
+        try:
+            part.write_text(rendered, "utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _fail(reason: str) -> NoReturn:
@@ -158,9 +249,12 @@ def _fail(reason: str) -> NoReturn:
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake is one line on stderr, exit status 2."""
+    """Runs the command line; a defect of refopt itself does not end as a deviation would."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # not every terminal has a check mark
     try:
         app()
-    except (ValueError, TypeError) as error:
-        typer.echo(f"refopt: {error}", err=True)
+    except Exception:  # noqa: BLE001  it is shown, and only the exit status is changed
+        traceback.print_exc()
         sys.exit(2)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 from refopt import catalog, specification
 from refopt.adapters.adapt import adapt, imported
@@ -43,14 +44,15 @@ class Plan:
         """The target as one would write it: ``optax:MultiSteps(sgd)``."""
         innermost, *outer = self.parts
         module, _, text = (innermost.target or "").rpartition(":")
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        text += f"({options})" if options else ""
         for part in outer:
             attribute = (part.target or "").rpartition(":")[2]
             if part.wraps == "argument":
                 text = f"{attribute}({text})"
             elif part.wraps == "chain":
                 text = f"chain({attribute}, {text})"
-        given = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
-        return f"{module}:{text}({given})" if given else f"{module}:{text}"
+        return f"{module}:{text}"
 
     @property
     def framework(self) -> str:
@@ -119,18 +121,19 @@ def run_plan(plan: Plan, *, dtype: str = "float32", seed: int = 0) -> Cell:
     return Cell(plan.framework, verdict, plan.reason)
 
 
-REFERENCE_CELLS: Final = len(specification.names()) * len(FORMATS)
-"""How many cells the reference itself has."""
-
-
-def reference_cells(*, seed: int = 0) -> Iterator[Cell]:
+def reference_cells(*, seed: int = 0) -> list[Callable[[], Cell]]:
     """The NumPy reference against its own bounds: every specification, float32 and float64."""
-    for name in specification.names():
-        spec = _example(name)
-        for dtype in FORMATS:
-            target = reference(specification.resolve(spec))
-            verdict = check(target, spec, dtype=dtype, seed=seed, name=f"refopt:{name}")
-            yield Cell("refopt", verdict)
+    return [
+        partial(_reference_cell, name, dtype, seed)
+        for name in specification.names()
+        for dtype in FORMATS
+    ]
+
+
+def _reference_cell(name: str, dtype: str, seed: int) -> Cell:
+    spec = _example(name)
+    target = reference(specification.resolve(spec))
+    return Cell("refopt", check(target, spec, dtype=dtype, seed=seed, name=f"refopt:{name}"))
 
 
 def _example(name: str) -> str:

@@ -6,25 +6,36 @@ import platform
 import statistics
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+import refopt
 from refopt.oracle.matrix import Cell
-from refopt.report.verdict import MARKS
+from refopt.oracle.verdict import MARKS
 
-STYLES = {"conforms": "green", "deviates": "red", "error": "yellow"}
+_STYLES: Final = {"conforms": "green", "deviates": "red", "error": "yellow"}
+
+
+def surroundings(frameworks: Iterable[str]) -> dict[str, Any]:
+    """What the checks ran with, and where."""
+    return {
+        "versions": {
+            "refopt": refopt.__version__,
+            **{name: _version(name) for name in ("numpy", *frameworks)},
+        },
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
 
 
 def header(frameworks: Iterable[str], seed: int) -> str:
     """What was checked, with what, where."""
-    versions = [f"{name} {_version(name)}" for name in ("refopt", "numpy", *frameworks)]
-    return (
-        f"{' · '.join(versions)}\n"
-        f"Python {platform.python_version()} · {platform.system()} {platform.machine()} · "
-        f"seed {seed}"
-    )
+    found = surroundings(frameworks)
+    versions = " · ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return f"{versions}\nPython {found['python']} · {found['platform']} · seed {seed}"
 
 
 def table(cells: Sequence[Cell]) -> Table:
@@ -40,30 +51,35 @@ def table(cells: Sequence[Cell]) -> Table:
             made.add_section()
         previous = cell.framework
         made.add_row(
-            Text(MARKS[verdict.outcome], style=STYLES[verdict.outcome]),
-            verdict.target,
-            verdict.spec,
+            Text(MARKS[verdict.outcome], style=_STYLES[verdict.outcome]),
+            Text(verdict.target),
+            Text(verdict.spec),
             verdict.dialect or "canonical",
             verdict.dtype,
-            verdict.precision or verdict.outcome,
-            "" if verdict.worst is None else f"{verdict.worst:.2f}",
+            _result(cell),
+            "" if verdict.worst is None else f"{verdict.worst:.3g}",
         )
     return made
 
 
 def summary(cells: Sequence[Cell], seconds: float) -> str:
     """How many cells there are of each outcome, and how close the bounds are."""
-    count = {outcome: sum(c.verdict.outcome == outcome for c in cells) for outcome in MARKS}
-    known = sum(c.is_known_deviation for c in cells)
-    ratios = [c.verdict.worst for c in cells if c.verdict.conforms and c.verdict.worst is not None]
-    parts = [f"{count['conforms']} of {len(cells)} cells conform"]
-    if count["deviates"]:
-        parts.append(f"{count['deviates']} deviate ({known} of them known)")
-    if count["error"]:
-        parts.append(f"{count['error']} could not be run")
+    conforming = [c.verdict for c in cells if c.verdict.conforms]
+    parts = [f"{len(conforming)} of {len(cells)} cells conform"]
+    for outcome, words in (("deviates", "deviate"), ("error", "could not be run")):
+        found = [cell for cell in cells if cell.verdict.outcome == outcome]
+        known = sum(cell.is_known_deviation for cell in found)
+        if found:
+            parts.append(f"{len(found)} {words}" + (f" ({known} of them known)" if known else ""))
+    ratios = [v.worst for v in conforming if v.worst is not None]
     if ratios:
         parts.append(f"median worst error {statistics.median(ratios):.2f} of its bound")
     return f"{', '.join(parts)}; {seconds:.1f} s"
+
+
+def _result(cell: Cell) -> str:
+    found = cell.verdict.precision or cell.verdict.outcome
+    return f"{found} (known)" if cell.is_known_deviation else found
 
 
 def _version(package: str) -> str:

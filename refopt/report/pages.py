@@ -1,4 +1,4 @@
-"""The pages of the specification: what ``refopt list`` and ``refopt show`` print."""
+"""The pages of the specification: what ``refopt show`` prints."""
 
 from __future__ import annotations
 
@@ -13,16 +13,6 @@ from rich.text import Text
 
 from refopt import catalog, specification
 from refopt.specification import Dialect, Specification
-
-
-def listing() -> str:
-    """Every specification by kind, with its title."""
-    groups: dict[str, list[str]] = {"rule": [], "composition": [], "variant": [], "schedule": []}
-    specs = [specification.load(name) for name in specification.names()]
-    width = max(len(spec.name) for spec in specs)
-    for spec in specs:
-        groups[spec.kind].append(f"  {spec.name:<{width}}  {spec.title}")
-    return "\n\n".join("\n".join([f"{kind}s", *lines]) for kind, lines in groups.items() if lines)
 
 
 def page(name: str) -> Group:
