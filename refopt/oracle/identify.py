@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from refopt import specification
+from refopt import catalog, specification
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
 from refopt.layers import OnGradients
@@ -78,7 +78,7 @@ def identify(
     """
     began = time.perf_counter()
     name = target if isinstance(target, str) else described(target)
-    expressions = [spec] if spec is not None else families()
+    expressions = [spec] if spec is not None else families(name)
     references = [asked(expression, None, dtype, seed, timeout) for expression in expressions]
 
     def identification(outcome: Outcome, **fields: Any) -> Identification:
@@ -105,10 +105,18 @@ def identify(
     )
 
 
-def families() -> list[str]:
-    """The optimizers that a target is compared with when nothing is said about it."""
+def families(target: str) -> list[str]:
+    """The optimizers that a target may be when nothing is said: its namesake, or any.
+
+    Each comes with and without weight decay of either kind; one without hyperparameters to vary
+    is found by its defaults.
+    """
+    home = specification.home(target)
     kinds = {name: specification.load(name).kind for name in specification.names()}
-    return [name for name, kind in kinds.items() if kind in ("rule", "composition")]
+    found = [name for name, kind in kinds.items() if kind in ("rule", "composition")]
+    found = [name for name in ([home[0]] if home else found) if not catalog.goes_around(name)]
+    rules = [name for name in found if kinds[name] == "rule"]
+    return [*found, *(f"{decay}({rule})" for rule in rules for decay in ("l2", "weight_decay"))]
 
 
 class Search:
@@ -172,7 +180,8 @@ class Search:
             forms.sort(key=lambda form: -self.sieve.share(form.hypothesis))
         yield _changed(forms[0])
         yield chain.from_iterable(map(_changed, forms[1:4]))
-        yield _changed_twice(forms[0], self.sieve)
+        if len(expressions) == 1:
+            yield _changed_twice(forms[0], self.sieve)
 
 
 def _forms(expression: str) -> Iterator[Candidate]:
@@ -260,8 +269,8 @@ def _both(first: Edit, second: Edit, optimizer: Optimizer) -> Optimizer:
 def confirmed(hypothesis: Hypothesis, seen: Observation) -> float | None:
     """The largest error as a fraction of its bound, or None where it leaves the bound."""
     for precision in PRECISIONS:
-        worst, deviation, decided = measure(hypothesis, seen, precision)
-        if deviation is None and decided:
+        worst, deviation, _ = measure(hypothesis, seen, precision)
+        if deviation is None:
             return worst
     return None
 
