@@ -12,13 +12,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
 
-from refopt.catalog import build, components
-from refopt.optimizer import Optimizer
+if TYPE_CHECKING:
+    from refopt.optimizer import Optimizer
 
 
 class SpecificationError(ValueError):
@@ -249,6 +249,8 @@ def resolve(expression: str, dialect: str | None = None) -> Optimizer:
     Raises:
         SpecificationError: nothing in the expression has that dialect.
     """
+    from refopt.catalog import build  # with NumPy, which those who only read do without
+
     if dialect is None:
         return build(expression)
     used: list[str] = []
@@ -261,7 +263,10 @@ def resolve(expression: str, dialect: str | None = None) -> Optimizer:
 
     optimizer = build(expression, form)
     if not used:
-        raise SpecificationError(f"nothing in {expression!r} has a dialect {dialect!r}")
+        known = ", ".join(dialect_keys(expression)) or "none"
+        raise SpecificationError(
+            f"nothing in {expression!r} has a dialect {dialect!r}; it has: {known}"
+        )
     return optimizer
 
 
@@ -275,6 +280,7 @@ def dialects(
         framework: whose dialects; any if None.
         key: the dialect's key; if None, the first of the framework.
     """
+    from refopt.catalog import components
 
     def found(name: str) -> Dialect | None:
         owner = name if name in names() else _owners().get(name)
@@ -291,6 +297,8 @@ def dialects(
 
 def dialect_keys(expression: str) -> list[str]:
     """The dialects that any part of an expression has, or it as a whole."""
+    from refopt.catalog import components
+
     parts = [*components(expression, lambda name: name in names()), *components(expression)]
     specified = [name for name in dict.fromkeys(parts) if name in names()]
     return list(dict.fromkeys(key for name in specified for key in load(name).dialects))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from refopt import specification
+# Not `from refopt import specification`, for which refopt would look in the catalog first.
+from refopt.specification import load, names
 
 
 def listing() -> str:
     """Every specification by kind, with its title."""
     groups: dict[str, list[str]] = {"rule": [], "composition": [], "variant": [], "schedule": []}
-    specs = [specification.load(name) for name in specification.names()]
+    specs = [load(name) for name in names()]
     width = max(len(spec.name) for spec in specs)
     for spec in specs:
         groups[spec.kind].append(f"  {spec.name:<{width}}  {spec.title}")
