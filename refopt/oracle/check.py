@@ -113,7 +113,10 @@ def judged(
     explanations: list[Explanation] = []
     if explain:
         search = Search(seen, partial(observed, seed + FRESH))
-        explanations = search.explanations([spec], dialect)
+        try:
+            explanations = search.explanations([spec], dialect)
+        except TargetError as error:
+            notes += (f"nothing confirmed an explanation: {error}",)
     return verdict(
         outcome="deviates",
         deviation=deviation,

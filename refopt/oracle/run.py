@@ -96,7 +96,8 @@ def run(
     def start(params: Sequence[np.ndarray]) -> Session:
         return adapter.start([p.copy() for p in params], hyperparameters)
 
-    values = ", ".join(f"{name}={value!r}" for name, value in hyperparameters.items())
+    taken = adapter.accepted()
+    values = ", ".join(f"{n}={value!r}" for n, value in hyperparameters.items() if n in taken)
     starting = f"starting the target with {values or 'no hyperparameters'}"
     session = worker.call(starting, partial(start, probe.params))
     rates, notes = probe.rates, []
