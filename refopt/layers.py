@@ -14,8 +14,8 @@ it until its window is complete.
 The functions that layers hold are plain array math. They declare what they read by the names of
 their arguments: ``xp`` the namespace, ``t`` the 1-based step, ``lr`` the learning rate, ``g`` the
 gradient (``gs`` those of all parameters), ``h`` the direction, ``theta`` the parameter,
-``theta_old`` the parameter before the step, ``beta`` a decay rate, ``old`` and ``new`` what rows are
-chosen from. Further positional arguments are state, keyword-only ones hyperparameters.
+``theta_old`` the parameter before the step, ``beta`` a decay rate, ``old`` and ``new`` what rows
+are chosen from. Further positional arguments are state, keyword-only ones hyperparameters.
 """
 
 from __future__ import annotations
@@ -242,6 +242,10 @@ class OnWindow(Layer):
                 leaf.depth = self.index
                 leaf.h = leaf.xp.zeros_like(leaf.theta)
 
+    def skip(self, leaf: Leaf) -> None:
+        zero = leaf.xp.zeros_like(leaf.theta)
+        leaf.t, _ = self.call(replace(leaf, g=zero, state=dict(leaf.state)))
+
 
 class OnParameterBefore(Layer):
     """Changes the parameter before everything inside sees it: ``theta' = f(lr, theta)``."""
@@ -297,7 +301,7 @@ class OnRows(Layer):
             leaf.theta = self.function(leaf.xp, leaf.g, leaf.theta_old, leaf.theta)
             for key, new in leaf.state.items():
                 encloses = key.partition(".")[0] in self.inside
-                if encloses and getattr(new, "shape", None) == leaf.theta.shape:
+                if encloses and _shape(new) == _shape(leaf.theta):
                     old = leaf.state_old[key]
                     leaf.state[key] = self.function(leaf.xp, leaf.g, old, new)
 
@@ -308,6 +312,10 @@ class CountsMissing(Layer):
     What a missing gradient means is up to the outermost layer that says so: a window takes it for
     zero, this one counts the call and leaves the parameter alone.
     """
+
+
+def _shape(x: Array) -> tuple[int, ...] | None:
+    return getattr(x, "shape", None)  # a symbol stands for one element and has none
 
 
 def positional_names(function: Function) -> tuple[str, ...]:

@@ -74,13 +74,14 @@ class SymbolsNamespace(Namespace):
         return x
 
     def full_like(self, x: Array, value: Array) -> Array:
-        return sp.sympify(value)
+        return exact(value) if isinstance(value, float) else sp.sympify(value)
 
     def scalar_like(self, x: Array, value: Array) -> Array:
-        return sp.sympify(value)
+        return self.full_like(x, value)
 
     def floor_log(self, x: Array, base: Array) -> Array:
-        return sp.floor(sp.log(x, base))
+        symbolic = isinstance(x, sp.Basic)
+        return sp.floor(sp.log(x, base)) if symbolic else super().floor_log(x, base)
 
 
 SYMBOLS: Final = SymbolsNamespace()
