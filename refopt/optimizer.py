@@ -140,8 +140,9 @@ class Optimizer:
         depth = len(self.layers) if g is None else 0
         leaf = Leaf(name, xp, theta, g, state | {"t": t}, state, lr, t, depth=depth)
         if missing and meaning is CountsMissing:
-            for layer in self.layers:
-                layer.skip(leaf)
+            for layer in reversed(self.layers):
+                if leaf.t and not layer.excludes(name):  # t = 0: the window waits
+                    layer.skip(leaf)
         return leaf
 
     def _check_own(self, state: State) -> None:

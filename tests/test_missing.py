@@ -71,6 +71,17 @@ def test_a_schedule_outside_goes_on() -> None:
     assert stepped(f"count_missing({half})", [1.0, None, 1.0]) == [-1.0, -1.0, -1.5]
 
 
+def test_what_depends_on_the_count_alone_moves_on() -> None:
+    """As the product of decay rates in Keras' Nadam: at each call, or at the end of each window."""
+    nadam = "nadam(beta1=0.5, momentum_decay=0.0)"  # each rate is 1/4
+    _, state = trace(nadam, [None] * 4, 0.0)
+    assert state["nadam.mu_product"] == 1
+    _, state = trace(f"count_missing({nadam})", [None] * 4, 0.0)
+    assert state["nadam.mu_product"] == 4.0**-4
+    _, state = trace(f"count_missing(gradient_accumulation({nadam}, k=3))", [None] * 4, 0.0)
+    assert state["nadam.mu_product"] == 4.0**-1
+
+
 def test_nothing_to_do_is_no_error() -> None:
     optimizer = build("count_missing(clip_by_global_norm(adamw))")
     params = [np.ones(2), np.ones(())]

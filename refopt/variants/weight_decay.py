@@ -6,7 +6,10 @@ from refopt.optimizer import variant
 
 @variant(OnDirection)
 def weight_decay(h, theta, *, weight_decay=0.01):
-    """Decoupled decay inside the direction. Loshchilov & Hutter, arXiv:1711.05101, Algorithm 2."""
+    """Decoupled decay inside the direction, by ``lr * weight_decay``.
+
+    Loshchilov & Hutter, arXiv:1711.05101, Algorithm 2; in the paper the schedule alone scales it.
+    """
     return h + weight_decay * theta
 
 
