@@ -8,7 +8,8 @@ expected result and, element by element and step by step, the tolerance of the c
 One operation ``z = x o y`` with operands known within ``dx`` and ``dy`` contributes
 
 - what it propagates: ``dx + dy`` for a sum, ``|x|dy + |y|dx + dx dy`` for a product, ...;
-- its own roundings: :data:`ROUNDINGS` times the unit roundoff of the target's format;
+- its own roundings: :data:`ROUNDINGS` (:data:`SUM_ROUNDINGS`) times the unit roundoff of the
+  target's format;
 - the smallest normal number where the result may be subnormal, since a target may flush it to zero;
 - the rounding of the float64 evaluation here.
 
@@ -34,9 +35,16 @@ from refopt.xp import Array, Namespace
 ROUNDINGS: Final = 2.0
 """Roundings of the target for one operation of the reference.
 
-A bound for one evaluation order is no bound for all: Nesterov's step written as two subtractions
-from the parameter, a decay factor ``1 - lr*weight_decay`` rounded and multiplied separately, or
-``x * (1/y)`` for ``x / y`` all spend two roundings where the reference spends one.
+A bound for one evaluation order is no bound for all: ``x * (1/y)`` for ``x / y``, or a step size
+folded from two factors, spends two roundings where the reference spends one.
+"""
+
+SUM_ROUNDINGS: Final = 3.0
+"""Roundings of the target for one sum or difference of the reference.
+
+Decay, ``theta - lr*(h + weight_decay*theta)``, as ``theta*(1 - lr*weight_decay) - lr*h`` rounds
+three numbers of the size of ``theta``: the factor, the product and the difference. Nesterov's step
+as two subtractions from the parameter rounds two.
 """
 
 _ROUNDOFF: Final = 2.0**-53
@@ -127,7 +135,7 @@ class Bounded:
     def __add__(self, other: Operand) -> Bounded:
         x, y, format = _aligned(self, other)
         value = x.value + y.value
-        rounded = _rounded(value, x.error + y.error, format, x, y)
+        rounded = _rounded(value, x.error + y.error, format, x, y, roundings=SUM_ROUNDINGS)
         # x + 0 is exact, and so is 0 + y
         error = _select(_is_zero(y), x.error, _select(_is_zero(x), y.error, rounded))
         return Bounded(value, error, format)
