@@ -228,11 +228,16 @@ def _steps(layer: Layer) -> list[tuple[Any, Values]]:
 
 
 def _flags(names: Iterable[str]) -> list[Values]:
-    """Every combination of the boolean hyperparameters, which code may branch on."""
+    """Every combination of what code may branch on: flags, and momentum, where 0 means none."""
     combinations: list[Values] = [{}]
     for name in names:
         if isinstance(DOMAINS[name], Boolean):
-            combinations = [{**c, name: flag} for c in combinations for flag in (False, True)]
+            values = [False, True]
+        elif name == "momentum":
+            values = [symbol(name), sp.Integer(0)]
+        else:
+            continue
+        combinations = [{**c, name: value} for c in combinations for value in values]
     return combinations
 
 
