@@ -113,6 +113,85 @@ def check(
     _check_all(dtype, seed, json_, out)
 
 
+@app.command()
+def identify(
+    target: Annotated[str, typer.Argument(help="As for check.")],
+    spec: Annotated[
+        str | None, typer.Option(help="What it should be; default: any optimizer.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of the target, passed through as it is."),
+    ] = None,
+    dtype: Annotated[Dtype, typer.Option(help="Of parameters and gradients.")] = Dtype.FLOAT32,
+    seed: Annotated[int, typer.Option(min=0, help="Of the probes' values.")] = 0,
+    json_: Annotated[
+        str | None, typer.Option("--json", metavar="PATH|-", help="Write JSON there.")
+    ] = None,
+) -> None:
+    """Say which optimizer a target is, or which line of the reference it has otherwise.
+
+    Exit status 0: it is the reference or a dialect. 1: it is a change of one, or unknown. 2: it
+    could not be run.
+    """
+    from refopt.oracle.identify import identify as identified
+
+    if json_ not in (None, "-"):
+        _check_writable(Path(json_))
+    out, sys.stdout = sys.stdout, sys.stderr
+    sys.path.insert(0, "")
+    options = dict(map(_named_value, option or []))
+    try:
+        answer = identified(target, spec, dtype=dtype.value, seed=seed, options=options)
+    except (ValueError, TypeError) as error:
+        _fail(str(error))
+    if json_ is not None:
+        _write(json_, answer.to_json(), out)
+    if json_ != "-":
+        typer.echo(answer, file=sys.stderr if answer.outcome == "error" else out)
+    if answer.outcome == "error":
+        raise typer.Exit(2)
+    raise typer.Exit(0 if answer.is_a_form else 1)
+
+
+@app.command()
+def prove(name: str) -> None:
+    """Prove that the code of an optimizer equals its specification."""
+    from refopt import specification
+    from refopt.oracle.proof import equalities
+
+    try:
+        specification.load(name)
+    except specification.SpecificationError as error:
+        _fail(str(error))
+    held = []
+    for equality in equalities(name):
+        held.append(equality.holds)
+        typer.echo(f"{'✓' if held[-1] else '✗'} {equality}")
+    typer.echo(f"{sum(held)} of {len(held)} equalities hold")
+    raise typer.Exit(0 if all(held) else 1)
+
+
+@app.command("score")
+def score_(
+    names: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None,
+) -> None:
+    """Show how many changes of the reference the probes detect."""
+    from refopt import specification
+    from refopt.oracle.score import score
+
+    known = specification.names()
+    for name in names or []:
+        if name not in known:
+            _fail(f"no specification is named {name!r}; `refopt list` shows all names")
+    complete = True
+    for name in names or known:
+        result = score(name)
+        complete = complete and not result.survivors
+        typer.echo(result)
+    raise typer.Exit(0 if complete else 1)
+
+
 def _check_one(
     target: str,
     spec: str | None,

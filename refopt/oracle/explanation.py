@@ -43,12 +43,14 @@ class Explanation:
         dialect: whose form of it, or None for the canonical form.
         differences: how it differs from that.
         worst: the largest error of the target as a fraction of its bound.
+        is_changed: whether it is neither the canonical form nor a dialect.
     """
 
     spec: str
     dialect: str | None
     differences: tuple[Difference, ...]
     worst: float
+    is_changed: bool = False
 
     def __str__(self) -> str:
         name = f"{self.spec} as {self.dialect} has it" if self.dialect else self.spec

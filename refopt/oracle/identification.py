@@ -38,6 +38,11 @@ class Identification:
     seconds: float = 0.0
 
     @property
+    def is_a_form(self) -> bool:
+        """Whether it is the reference or a dialect, not a change of one."""
+        return self.explanation is not None and not self.explanation.is_changed
+
+    @property
     def dialect(self) -> str | None:
         """The name of the dialect that it is, if it is one."""
         return self.explanation.dialect if self.explanation else None

@@ -52,6 +52,21 @@ class Candidate:
     spec: str
     dialect: str | None
     differences: tuple[Difference, ...] = ()
+    is_changed: bool = False
+
+    def as_explanation(self, worst: float) -> Explanation:
+        """It as the explanation of a target that comes as near as that."""
+        return Explanation(self.spec, self.dialect, self.differences, worst, self.is_changed)
+
+    def changed(self, *differences: Difference, **hypothesis: Callable[[Any], Any]) -> Candidate:
+        """This candidate with further differences."""
+        return Candidate(
+            replace(self.hypothesis, **hypothesis),
+            self.spec,
+            self.dialect,
+            (*self.differences, *differences),
+            is_changed=True,
+        )
 
 
 def identify(
@@ -165,7 +180,7 @@ class Search:
             return []
         again = self.fresh()
         return [
-            Explanation(candidate.spec, candidate.dialect, candidate.differences, worst)
+            candidate.as_explanation(worst)
             for candidate, worst in hits
             if confirmed(candidate.hypothesis, again) is not None
         ]
@@ -229,13 +244,10 @@ def _changed(candidate: Candidate) -> Iterator[Candidate]:
     """A form with one change."""
     optimizer = candidate.hypothesis.optimizer
     for edit in all_edits(optimizer):
-        hypothesis = Hypothesis(optimizer, edit.apply)
-        differences = (*candidate.differences, _difference(edit))
-        yield replace(candidate, hypothesis=hypothesis, differences=differences)
+        yield candidate.changed(_difference(edit), change=edit.apply)
     for words, reload in losses(optimizer).items():
-        differences = (*candidate.differences, Difference("saving and loading", 0, "", "", words))
-        hypothesis = Hypothesis(optimizer, reload=reload)
-        yield replace(candidate, hypothesis=hypothesis, differences=differences)
+        lost = Difference("saving and loading", 0, "", "", words)
+        yield candidate.changed(lost, reload=reload)
 
 
 def _difference(edit: Edit) -> Difference:
@@ -256,10 +268,11 @@ def _changed_twice(candidate: Candidate, sieve: Sieve) -> Iterator[Candidate]:
         ((a, b) for a in recompositions(optimizer) for b in edits(a.apply(optimizer))),
     )
     for first, second in pairs:
-        hypothesis = Hypothesis(optimizer, partial(_both, first, second))
-        if sieve.passes_first_step(hypothesis):
-            both = (_difference(first), _difference(second))
-            yield replace(candidate, hypothesis=hypothesis, differences=both)
+        both = candidate.changed(
+            _difference(first), _difference(second), change=partial(_both, first, second)
+        )
+        if sieve.passes_first_step(both.hypothesis):
+            yield both
 
 
 def _both(first: Edit, second: Edit, optimizer: Optimizer) -> Optimizer:

@@ -131,12 +131,12 @@ def reference_cells(*, seed: int = 0) -> list[Callable[[], Cell]]:
 
 
 def _reference_cell(name: str, dtype: str, seed: int) -> Cell:
-    spec = _example(name)
+    spec = example(name)
     target = reference(specification.resolve(spec))
     return Cell("refopt", check(target, spec, dtype=dtype, seed=seed, name=f"refopt:{name}"))
 
 
-def _example(name: str) -> str:
+def example(name: str) -> str:
     """An expression of a specification: a variant goes around SGD and gets what it requires."""
     if specification.load(name).kind not in ("variant", "schedule"):
         return name
