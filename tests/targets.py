@@ -42,11 +42,14 @@ class Adam:
 
     def update(self, i: int, g: np.ndarray) -> None:
         self.t[i] += 1
-        self.m[i][...] = self.beta1 * self.m[i] + (1 - self.beta1) * g
-        self.v[i][...] = self.beta2 * self.v[i] + (1 - self.beta2) * g * g
+        self.m[i][...] = self.averaged(self.m[i], self.beta1, g)
+        self.v[i][...] = self.averaged(self.v[i], self.beta2, g * g)
         m_hat = self.m[i] / (1 - self.beta1 ** self.t[i])
         v_hat = self.v[i] / (1 - self.beta2 ** self.t[i])
         self.params[i] -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)
+
+    def averaged(self, old: np.ndarray, rate: float, new: np.ndarray) -> np.ndarray:
+        return rate * old + (1 - rate) * new
 
     def set_lr(self, lr: float) -> None:
         self.lr = lr
@@ -206,3 +209,19 @@ def refusing(params: Arrays) -> Descent:
 
 
 number = 7
+
+
+class CountsFromZero(Adam):
+    """Adam whose step count advances after its use, so that the first correction is 1 - 1."""
+
+    def update(self, i: int, g: np.ndarray) -> None:
+        self.t[i] -= 1
+        super().update(i, g)
+        self.t[i] += 1
+
+
+class RoundsRates(Adam):
+    """Adam whose averages decay by float32 rates and are corrected in float64."""
+
+    def averaged(self, old: np.ndarray, rate: float, new: np.ndarray) -> np.ndarray:
+        return super().averaged(old, float(np.float32(rate)), new)

@@ -296,8 +296,6 @@ WRONG_ANSWERS: dict[str, tuple[Callable[[targets.Arrays], Any], str]] = {
     "complex": (lambda ps: [p.astype("c8") for p in ps], "dtype complex64 instead of float32"),
     "integers": (lambda ps: [p.astype("i4") for p in ps], "dtype int32 instead of float32"),
     "objects": (lambda ps: [np.asarray(p, object) for p in ps], "dtype object instead of float32"),
-    "NaN": (lambda ps: [p * np.float32("nan") for p in ps], "no finite number in any parameter"),
-    "infinity": (lambda ps: [p * 0 + np.float32("inf") for p in ps], "no finite number in any"),
 }
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
 from refopt.optimizer import Optimizer
@@ -21,7 +23,7 @@ from refopt.oracle.observation import (
     observe,
 )
 from refopt.oracle.subject import Subject, asked, described, subject_of
-from refopt.oracle.verdict import Verdict
+from refopt.oracle.verdict import Deviation, Verdict
 
 
 def check(
@@ -104,12 +106,13 @@ def judged(
     notes = (*seen.notes, *_unvaried(reference, variation))
     for precision in PRECISIONS:
         worst, deviation, decided = measure(Hypothesis(reference), seen, precision)
-        ran = {"worst": worst, "probes": seen.ids}
+        ran: dict[str, Any] = {"worst": worst, "probes": seen.ids}
         if deviation is None:
             undecided = (
                 () if decided else ("elements whose error nothing bounds were not compared",)
             )
             return verdict(outcome="conforms", precision=precision, notes=notes + undecided, **ran)
+    assert deviation is not None
     explanations: list[Explanation] = []
     if explain:
         search = Search(seen, partial(observed, seed + FRESH))
@@ -117,13 +120,18 @@ def judged(
             explanations = search.explanations([spec], dialect)
         except TargetError as error:
             notes += (f"nothing confirmed an explanation: {error}",)
-    return verdict(
-        outcome="deviates",
-        deviation=deviation,
-        notes=notes,
-        explanations=tuple(explanations),
-        **ran,
-    )
+    ran |= {"notes": notes, "explanations": tuple(explanations)}
+    if _has_no_numbers(seen, deviation):
+        where = f"step {deviation.step} of probe {deviation.probe!r}"
+        reason = f"{where} returned no finite number in any parameter"
+        return verdict(outcome="error", error=reason, **ran | {"worst": None})
+    return verdict(outcome="deviates", deviation=deviation, **ran)
+
+
+def _has_no_numbers(seen: Observation, deviation: Deviation) -> bool:
+    """Whether a step returned nothing but infinities and NaN."""
+    trace = seen.traces[seen.ids.index(deviation.probe)]
+    return not any(np.isfinite(p).any() for p in trace.params[deviation.step - 1])
 
 
 def _unvaried(reference: Optimizer, variation: Variation) -> Iterator[str]:

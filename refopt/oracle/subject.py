@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from threading import TIMEOUT_MAX
 from typing import Any
 
@@ -47,6 +48,8 @@ def subject_of(
 
 def described(target: Any) -> str:
     """A target by its module and name."""
+    if isinstance(target, partial):
+        return described(target.func)
     kind = target if hasattr(target, "__qualname__") else type(target)
     return f"{kind.__module__}:{kind.__qualname__}"
 

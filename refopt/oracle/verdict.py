@@ -119,18 +119,15 @@ class Verdict:
         head = f"{MARKS[self.outcome]} {self.target}"
         if self.outcome == "error":
             yield f"{head} could not be checked against {spec}: {self.error}"
+            yield from self._explained()
             return
         how = f"({self.dtype}, seed {self.seed}, {self.seconds:.2f} s)"
         if self.deviation is not None:
             yield f"{head} deviates from {spec} {how}"
             yield textwrap.indent(f"first in {self.deviation}", "  ")
             yield f"  largest error: {self.worst:.3g} times its bound"
-            if self.explanations:
-                yield textwrap.indent(f"explained by {self.explanations[0]}", "  ")
-                others = len(self.explanations) - 1
-                if others:
-                    yield f"  or {others} more that no probe can tell from it: refopt identify"
-            else:
+            yield from self._explained()
+            if not self.explanations:
                 yield "  no single change of the reference explains it"
         else:
             rounded = " once its hyperparameters are rounded to float32"
@@ -138,6 +135,12 @@ class Verdict:
             yield f"  largest error: {self.worst:.2f} of its bound"
         yield f"  probes: {', '.join(self.probes)}"
         yield from (f"  note: {note}" for note in self.notes)
+
+    def _explained(self) -> Iterator[str]:
+        if self.explanations:
+            yield textwrap.indent(f"explained by {self.explanations[0]}", "  ")
+        if others := len(self.explanations[1:]):
+            yield f"  or {others} more that no probe can tell from it: refopt identify"
 
 
 def plain(value: Any) -> Any:
