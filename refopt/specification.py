@@ -186,7 +186,7 @@ def folder() -> Traversable:
 @functools.cache
 def names() -> tuple[str, ...]:
     """The names of all specifications, in alphabetical order."""
-    found = (entry.name for entry in folder().iterdir())
+    found = {entry.name for entry in folder().iterdir()} - {"flags.toml"}  # of the vectors
     return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
 
 
