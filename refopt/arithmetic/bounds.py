@@ -184,7 +184,7 @@ class Bounded:
         return _power(_lifted(base), self)
 
     def _integer_power(self, n: int) -> Bounded:
-        """x**n by |n| - 1 products in any order, or by a library's function."""
+        """x**n by products in any order, and a quotient where n < 0, or by a library's function."""
         if n == 0:
             return Bounded.exact(np.ones(self.shape), self.format)
         if n == 1:
@@ -278,7 +278,7 @@ class BoundsNamespace(Namespace):
         ``v - m**2``, of which a target may get NaN.
         """
         if not isinstance(x, Bounded):
-            return math.sqrt(x)
+            return math.sqrt(x) if x >= 0 else math.nan
         # a negative value is one that only its error separates from zero, or else NaN
         radicand = _select((x.value < 0) & (x.value + x.error >= 0), 0.0, x.value)
         value = np.sqrt(radicand)
@@ -446,8 +446,8 @@ def _bounded(value: Array, error: Array, format: Format, *operands: Bounded) -> 
 def _is_zero(x: Bounded) -> Array:
     """Where a number is exactly zero; False where none is."""
     value = x.value
-    if isinstance(value, float):
-        return value == 0 and bool(x.error == 0)
+    if not isinstance(value, np.ndarray):
+        return bool(value == 0 and x.error == 0)
     if np.count_nonzero(value) == value.size:
         return False
     return (value == 0) & (x.error == 0)
@@ -465,7 +465,7 @@ def _embedded(x: Bounded, format: Format) -> Bounded:
     """``x`` converted to a coarser format, with one rounding unless it is a number of that."""
     if x.format is format:
         return x
-    if isinstance(x.value, float) and x.error == 0 and format.holds(x.value):
+    if not isinstance(x.value, np.ndarray) and x.error == 0 and format.holds(x.value):
         return Bounded(x.value, 0.0, format)
     return Bounded(x.value, _rounded(x.value, x.error, format, x, roundings=1, own=0.0), format)
 
