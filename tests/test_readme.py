@@ -17,7 +17,7 @@ def blocks(language: str) -> list[str]:
 
 
 def shown(start: str) -> str:
-    return next(block for block in blocks("") if block.startswith(start))
+    return next(block for block in blocks("text") if block.startswith(start))
 
 
 def without_seconds(text: str) -> str:
