@@ -23,6 +23,8 @@ __version__ = "0.1.0"
 _HOMES: Final = {
     "Optimizer": "refopt.optimizer",
     "build": "refopt.catalog",
+    "save": "refopt.checkpoint",
+    "load": "refopt.checkpoint",
     "check": "refopt.oracle.check",
     "identify": "refopt.oracle.identify",
     "Verdict": "refopt.oracle.verdict",
