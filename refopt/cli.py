@@ -311,15 +311,18 @@ def _write(path: str, content: Any, out: TextIO) -> None:
     rendered = json.dumps(content, indent=2, allow_nan=False) + "\n"
     if path == "-":
         typer.echo(rendered, file=out, nl=False)
-    elif _is_device(Path(path)):
-        Path(path).write_text(rendered, "utf-8")
-    else:
-        part = Path(f"{path}.{os.getpid()}.part")
-        try:
+        return
+    part = Path(f"{path}.{os.getpid()}.part")
+    try:
+        if _is_device(Path(path)):
+            Path(path).write_text(rendered, "utf-8")
+        else:
             part.write_text(rendered, "utf-8")
             part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    except OSError as error:
+        _fail(f"cannot write {path}: {error.strerror}")
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _fail(reason: str) -> NoReturn:

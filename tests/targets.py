@@ -225,3 +225,11 @@ class RoundsRates(Adam):
 
     def averaged(self, old: np.ndarray, rate: float, new: np.ndarray) -> np.ndarray:
         return super().averaged(old, float(np.float32(rate)), new)
+
+
+class Announces(Hangs):
+    """Never returns from a step, and says that it has begun."""
+
+    def step(self, grads: Gradients) -> Any:
+        print("started", file=sys.stderr, flush=True)  # noqa: T201
+        return super().step(grads)
