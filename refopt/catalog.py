@@ -110,6 +110,7 @@ class CompositionConstructor:
     name: str
 
     def __call__(self, **hyperparameters: Any) -> Optimizer:
+        """The composition with those hyperparameters of its parts."""
         return build(self.name).with_hyperparameters(**hyperparameters)
 
 
@@ -123,6 +124,7 @@ class StackConstructor:
     name: str
 
     def __call__(self, optimizer: Optimizer, *values: Any, **given: Any) -> Optimizer:
+        """The optimizer with the variants around it."""
         for part in components(self.name):
             optimizer = VARIANTS[part](optimizer, *values, **given)
         return optimizer
@@ -177,7 +179,7 @@ def _names(expression: str) -> list[str]:
 def _parsed(expression: str) -> ast.expr:
     try:
         return ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError):  # ValueError: a null character
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # a null character, deep nesting
         raise CatalogError(
             f"{expression!r} is not an expression such as 'lookahead(adam, k=5)'"
         ) from None

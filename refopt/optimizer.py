@@ -260,6 +260,7 @@ class RuleConstructor:
         )
 
     def __call__(self, **hyperparameters: Hyperparameter) -> Optimizer:
+        """The rule alone, with those hyperparameters instead of its defaults."""
         return Optimizer((self.default,), self.lr).with_hyperparameters(**hyperparameters)
 
 
@@ -287,6 +288,7 @@ class VariantConstructor:
         exclude: Callable[[str], bool] | None = None,
         **hyperparameters: Hyperparameter,
     ) -> Optimizer:
+        """The optimizer with the variant around it; values go by position or by name."""
         name = self.__name__
         defaults = self.default.hyperparameters
         if not isinstance(optimizer, Optimizer):

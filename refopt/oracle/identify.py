@@ -58,15 +58,10 @@ class Candidate:
         """It as the explanation of a target that comes as near as that."""
         return Explanation(self.spec, self.dialect, self.differences, worst, self.is_changed)
 
-    def changed(self, *differences: Difference, **hypothesis: Callable[[Any], Any]) -> Candidate:
+    def changed(self, hypothesis: Hypothesis, *differences: Difference) -> Candidate:
         """This candidate with further differences."""
-        return Candidate(
-            replace(self.hypothesis, **hypothesis),
-            self.spec,
-            self.dialect,
-            (*self.differences, *differences),
-            is_changed=True,
-        )
+        every = (*self.differences, *differences)
+        return Candidate(hypothesis, self.spec, self.dialect, every, is_changed=True)
 
 
 def identify(
@@ -244,10 +239,10 @@ def _changed(candidate: Candidate) -> Iterator[Candidate]:
     """A form with one change."""
     optimizer = candidate.hypothesis.optimizer
     for edit in all_edits(optimizer):
-        yield candidate.changed(_difference(edit), change=edit.apply)
+        yield candidate.changed(Hypothesis(optimizer, edit.apply), _difference(edit))
     for words, reload in losses(optimizer).items():
         lost = Difference("saving and loading", 0, "", "", words)
-        yield candidate.changed(lost, reload=reload)
+        yield candidate.changed(Hypothesis(optimizer, reload=reload), lost)
 
 
 def _difference(edit: Edit) -> Difference:
@@ -268,11 +263,9 @@ def _changed_twice(candidate: Candidate, sieve: Sieve) -> Iterator[Candidate]:
         ((a, b) for a in recompositions(optimizer) for b in edits(a.apply(optimizer))),
     )
     for first, second in pairs:
-        both = candidate.changed(
-            _difference(first), _difference(second), change=partial(_both, first, second)
-        )
-        if sieve.passes_first_step(both.hypothesis):
-            yield both
+        both = Hypothesis(optimizer, partial(_both, first, second))
+        if sieve.passes_first_step(both):
+            yield candidate.changed(both, _difference(first), _difference(second))
 
 
 def _both(first: Edit, second: Edit, optimizer: Optimizer) -> Optimizer:

@@ -135,10 +135,10 @@ def equalities(name: str) -> Iterator[Equality]:
         yield from _of_optimizer(spec)
         return
     for part in catalog.components(name):
-        yield from _of_function(spec, part, spec.equations, spec.state)
+        yield from _of_function(part, spec.equations, spec.state)
     for form_name, form in spec.forms.items():
         state = spec.state if form.state is None else form.state
-        yield from _of_function(spec, form_name, form.equations, state)
+        yield from _of_function(form_name, form.equations, state)
 
 
 def evaluated(equations: Sequence[str], given: Values, t: Any) -> Values:
@@ -169,7 +169,7 @@ def evaluated(equations: Sequence[str], given: Values, t: Any) -> Values:
 
 
 def _identifier(name: str) -> str:
-    """A quantity at a step as a Python identifier: ``m[t-1]`` is ``m_at_1``, ``m[t]`` ``m_at_0``."""
+    """A quantity at a step as an identifier: ``m[t-1]`` is ``m_at_1``, ``m[t]`` is ``m_at_0``."""
     return _STEPPED.sub(lambda match: f"{match[1]}_at_{match[2] or 0}", name)
 
 
@@ -184,7 +184,7 @@ def symbol(name: str) -> Any:
 
 
 def _of_function(
-    spec: Specification, name: str, equations: Sequence[str], state: Sequence[StateArray]
+    name: str, equations: Sequence[str], state: Sequence[StateArray]
 ) -> Iterator[Equality]:
     layer = catalog.layer(name)
     for t, window in _steps(layer):

@@ -54,12 +54,12 @@ class Score:
 
     def __str__(self) -> str:
         """The score in a line, and a line for each survivor."""
-        lines = [
+        counts = (
             f"{self.name}: {self.killed} killed, {len(self.equivalent)} equivalent, "
             f"{len(self.survivors)} survive: {self.share:.0%}"
-        ]
-        lines += [f"  {e.file}:{e.line}: {e.before} -> {e.after}" for e in self.survivors]
-        return "\n".join(lines)
+        )
+        alive = [f"  {e.file}:{e.line}: {e.before} -> {e.after}" for e in self.survivors]
+        return "\n".join([counts, *alive])
 
 
 def score(name: str) -> Score:
