@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import partial
 from io import TextIOWrapper
@@ -28,6 +28,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+vectors = typer.Typer(
+    help="Golden vectors: runs with exact results, for any language.", no_args_is_help=True
+)
+app.add_typer(vectors, name="vectors")
 
 _EXIT: Final = {"conforms": 0, "deviates": 1, "error": 2}
 
@@ -190,6 +195,71 @@ def score_(
         complete = complete and not result.survivors
         typer.echo(result)
     raise typer.Exit(0 if complete else 1)
+
+
+Names = Annotated[list[str] | None, typer.Argument(help="Of specifications; default: all.")]
+Folder = Annotated[Path | None, typer.Option(help="Of the files; default: refopt's own.")]
+
+
+@vectors.command("write")
+def vectors_write(names: Names = None, folder: Folder = None) -> None:
+    """Draw the vectors that are missing, and compute results anew; none may change."""
+    from refopt import specification
+    from refopt.vectors import VectorError, write
+    from refopt.vectors import folder as own
+
+    for name in names or specification.names():
+        try:
+            changed = write(name, folder or own())
+        except (VectorError, specification.SpecificationError, OSError) as error:
+            _fail(str(error))
+        typer.echo(f"{name}: {'written' if changed else 'unchanged'}")
+
+
+@vectors.command("verify")
+def vectors_verify(names: Names = None, folder: Folder = None) -> None:
+    """Compare every result with exact arithmetic, and the reference with its bounds."""
+    from refopt.vectors import verify
+
+    _vectors("verified", names, folder, lambda name, file, text: verify(file))
+
+
+@vectors.command("lint")
+def vectors_lint(names: Names = None, folder: Folder = None) -> None:
+    """Check the form of the files: schema, ids, flags, shapes, layout."""
+    from refopt.vectors import lint
+
+    _vectors("linted", names, folder, lint)
+
+
+def _vectors(
+    what: str,
+    names: list[str] | None,
+    folder: Path | None,
+    problems: Callable[[str, Any, str], Iterable[str]],
+) -> NoReturn:
+    from refopt import specification
+    from refopt.vectors import VectorError, load
+    from refopt.vectors import folder as own
+
+    inside = folder or own()
+    count = 0
+    wrong = []
+    for name in names or sorted({*specification.names(), *(p.stem for p in inside.glob("*.json"))}):
+        try:
+            file, text = load(name, inside)
+        except VectorError as error:
+            wrong.append(str(error))
+            continue
+        count += len(file.vectors)
+        try:
+            wrong += [f"{inside / name}.json: {problem}" for problem in problems(name, file, text)]
+        except VectorError as error:
+            _fail(str(error))
+    for problem in wrong:
+        typer.echo(problem)
+    typer.echo(f"{count} vectors {what}, {len(wrong)} wrong")
+    raise typer.Exit(1 if wrong else 0)
 
 
 def _check_one(

@@ -152,7 +152,7 @@ def schema() -> dict[str, Any]:
 
 def folder() -> Path:
     """Where the vectors lie that come with refopt."""
-    return Path(str(specification.folder())) / "vectors"
+    return Path(str(specification.folder())).resolve() / "vectors"
 
 
 def flags() -> dict[str, Flag]:
