@@ -251,7 +251,7 @@ def test_no_number_at_all_may_have_an_explanation() -> None:
     assert verdict.outcome == "error"
     assert verdict.error == "step 1 of probe 'far' returned no finite number in any parameter"
     differences = [d for found in verdict.explanations for d in found.differences]
-    assert "the step counts from 0" in [difference.description for difference in differences]
+    assert any("step count" in difference.description for difference in differences)
 
 
 FILES = {

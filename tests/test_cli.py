@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +71,22 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-def process(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+@contextmanager
+def process(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Starts the command as people do."""
-    return subprocess.Popen(
-        [sys.executable, "-c", "from refopt.cli import main; main()", *arguments],
+    command = [sys.executable, "-c", "from refopt.cli import main; main()", *arguments]
+    with subprocess.Popen(
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=HERE.parent,
         env=os.environ | environment,
-    )
+    ) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
 
 
 # The specification
@@ -363,29 +371,29 @@ def test_without_a_framework_the_reference_is_checked(
 
 
 def test_an_interrupt_ends_without_a_traceback() -> None:
-    started = process("check", f"{TARGETS}:Announces", "--spec", SGD_SPEC, "--timeout", "60")
-    assert started.stderr is not None
-    assert started.stderr.readline() == "started\n"
-    started.send_signal(signal.SIGINT)
-    out, err = started.communicate(timeout=30)
-    assert started.returncode == 130
+    arguments = ["check", f"{TARGETS}:Announces", "--spec", SGD_SPEC, "--timeout", "60"]
+    with process(*arguments) as started:
+        assert started.stderr is not None
+        assert started.stderr.readline() == "started\n"
+        started.send_signal(signal.SIGINT)
+        out, err = started.communicate(timeout=30)
+        assert started.returncode == 130
     assert "Traceback" not in out + err
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
-    started = process("list")
-    assert started.stdout is not None
-    started.stdout.close()
-    assert started.stderr is not None
-    assert "Traceback" not in started.stderr.read()
-    started.wait(timeout=30)
-    started.stderr.close()
+    with process("list") as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        started.stdout.close()
+        assert "Traceback" not in started.stderr.read()
 
 
 def test_a_terminal_without_a_check_mark() -> None:
-    started = process("check", f"{TARGETS}:Adam", "--spec", "adam", PYTHONIOENCODING="ascii")
-    out, err = started.communicate(timeout=30)
-    assert (started.returncode, err) == (0, "")
+    arguments = ["check", f"{TARGETS}:Adam", "--spec", "adam"]
+    with process(*arguments, PYTHONIOENCODING="ascii") as started:
+        out, err = started.communicate(timeout=30)
+        assert (started.returncode, err) == (0, "")
     assert out.startswith(f"? {TARGETS}:Adam conforms")
 
 
