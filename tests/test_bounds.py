@@ -383,6 +383,12 @@ def test_powers_of_zero_and_one(format: Format) -> None:
     assert (one.error < 12 * format.unit).all()
 
 
+def test_a_power_that_underflows_may_not_do_so_in_the_target() -> None:
+    power = Bounded(FLOAT64.tiny, 0.0, FLOAT64) ** Bounded(1.125, 0.375, FLOAT64)
+    assert power.value == 0
+    assert FLOAT64.tiny**0.75 < power.error < math.inf
+
+
 @given(y=operands(FLOAT64, st.floats(0, 20)))
 def test_powers_of_a_literal(y: Operand) -> None:
     exponent = mpmath.mpf(y.held.numerator) / y.held.denominator

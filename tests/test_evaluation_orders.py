@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from refopt.arithmetic.bounds import FLOAT32, FLOAT64, Bounded, distance
+from refopt.arithmetic.bounds import FLOAT32, FLOAT64, SUM_ROUNDINGS, Bounded, distance
 from refopt.catalog import build
 
 Array = Any
@@ -488,7 +488,6 @@ def nesterov_with_the_old_buffer(theta: Array, g: Array, o: Run) -> Array:
 # Runs
 
 STEPS = 12
-SIZE = 64
 
 FAR: Mapping[str, float] = {
     "lr": 0.3,
@@ -505,21 +504,25 @@ FAR: Mapping[str, float] = {
 DEFAULTS: Mapping[str, float] = {"momentum": 0.9}
 
 
-def falling(random: np.random.Generator, t: int) -> Array:
+def falling(random: np.random.Generator, t: int, size: int) -> Array:
     """Gradients from the size of 10 down to 0.1."""
-    return f32(random.standard_normal(SIZE) * 10 ** (1 - 2 * (t - 1) / (STEPS - 1)))
+    return f32(random.standard_normal(size) * 10 ** (1 - 2 * (t - 1) / (STEPS - 1)))
 
 
-def vanishing(random: np.random.Generator, t: int) -> Array:
+def vanishing(random: np.random.Generator, t: int, size: int) -> Array:
     """Gradients that are subnormal or zero, or whose squares are."""
-    return f32(random.standard_normal(SIZE) * (1e-2, 1e-19, 1e-38, 0.0)[t % 4])
+    return f32(random.standard_normal(size) * (1e-2, 1e-19, 1e-38, 0.0)[t % 4])
 
 
-Gradients = Callable[[np.random.Generator, int], Array]
+Gradients = Callable[[np.random.Generator, int, int], Array]
 
 
 def worst(
-    implementation: Implementation, values: Mapping[str, float], gradients: Gradients, seed: int
+    implementation: Implementation,
+    values: Mapping[str, float],
+    gradients: Gradients,
+    seed: int,
+    size: int = 64,
 ) -> float:
     """The largest distance from the reference within a run, as a fraction of the bound."""
     expression, step, float32_hyperparameters = implementation
@@ -533,14 +536,14 @@ def worst(
         return Bounded(value, 0.0, FLOAT64)
 
     random = np.random.default_rng(seed)
-    theta = f32(random.standard_normal(SIZE))
+    theta = f32(random.standard_normal(size))
     run = Run(theta, optimizer.hyperparameters())
     reference = optimizer.lifted(lifted)
     expected: Any = Bounded.exact(theta, FLOAT32)
     state = reference.init(expected)
     farthest = 0.0
     for run.t in range(1, STEPS + 1):
-        g = gradients(random, run.t)
+        g = gradients(random, run.t, size)
         theta = step(theta, g, run)
         assert theta.dtype == np.float32
         expected, state = reference.step(expected, Bounded.exact(g, FLOAT32), state)
@@ -564,3 +567,9 @@ def test_correct_orders_are_admitted(
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_formulas_are_not(name: str) -> None:
     assert worst(WRONG[name], FAR, falling, 0) > 1
+
+
+def test_decay_by_a_rounded_factor_spends_the_three_roundings_of_a_sum() -> None:
+    decay = CORRECT["sgd_with_l2_as_decay"]
+    farthest = max(worst(decay, DEFAULTS, falling, seed, size=4096) for seed in range(3))
+    assert 2 < farthest * SUM_ROUNDINGS <= 3

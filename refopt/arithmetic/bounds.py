@@ -482,11 +482,12 @@ def _power(base: Bounded, exponent: Bounded) -> Bounded:
     x, y, format = _aligned(base, exponent)
     value = np.power(x.value, y.value)
     room = x.value - x.error
-    logarithm = abs(np.log(x.value))
-    spread = y.error * logarithm + (abs(y.value) + y.error) * np.divide(x.error, room)
-    spread = spread + ROUNDINGS * format.unit * (abs(y.value) * logarithm + spread)
-    # |e**r - 1| <= |r| e**|r|
-    spread = _select(room > 0, value * spread * np.exp(spread), math.inf)
+    logarithm = np.log(x.value)
+    size = abs(logarithm)
+    spread = y.error * size + (abs(y.value) + y.error) * np.divide(x.error, room)
+    spread = spread + ROUNDINGS * format.unit * (abs(y.value) * size + spread)
+    # |e**(a+r) - e**a| <= |r| e**(a+|r|), also where e**a underflows
+    spread = _select(room > 0, spread * np.exp(y.value * logarithm + spread), math.inf)
     rounded = _rounded(value, spread, format, x, y, own=_LIBRARY_ROUNDOFF)
     exact = _is_zero(x) & (y.value > y.error)
     return Bounded(value, _select(exact, 0.0, rounded), format)
