@@ -24,7 +24,8 @@ from refopt.xp import Array
 
 _MARK: Final = "refopt"
 _VERSION: Final = 1
-"""Stored under the mark: what tells a saved state from other archives."""
+"""Stored under the mark with the number of arrays: what tells a saved state from other archives,
+and a whole one from one that lost some."""
 
 _DAMAGES: Final = (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, MemoryError)
 """What reading raises where a file is none, is cut short, encrypted or claims a size too large."""
@@ -45,9 +46,12 @@ def save(state: State, path: str | os.PathLike[str]) -> None:
         OSError: the file cannot be written; what was there before is still there.
         TypeError: an array has a dtype that NumPy does not have, such as bfloat16.
     """
-    arrays: dict[str, NDArray[Any]] = {_MARK: np.array(_VERSION)}
-    for parameter, values in state.items():
-        arrays |= {f"{parameter}/{key}": _on_host(value) for key, value in values.items()}
+    arrays = {
+        f"{parameter}/{key}": _on_host(value)
+        for parameter, values in state.items()
+        for key, value in values.items()
+    }
+    arrays[_MARK] = np.array([_VERSION, len(arrays)])
     path = Path(path)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
     try:
@@ -113,9 +117,11 @@ def _members(path: Path) -> dict[str, NDArray[Any]]:
         reason = str(error) or "it ends too early"
         raise CheckpointError(f"{path} is not a saved state: {reason}") from None
     found = {name.removesuffix(".npy"): array for name, array in found.items()}
-    version = found.pop(_MARK, None)
-    if version is None or version.shape or version != _VERSION:
+    mark = found.pop(_MARK, np.zeros(2))
+    if mark.shape != (2,) or mark[0] != _VERSION:
         raise CheckpointError(f"{path} is not a saved state of version {_VERSION}")
+    if mark[1] != len(found):
+        raise CheckpointError(f"{path} is not a saved state: it has lost arrays")
     return found
 
 

@@ -230,14 +230,26 @@ def zipped(name: str, content: bytes) -> bytes:
         b"",
         b"not an archive",
         archive(w=W),
-        archive(refopt=2),
-        archive(refopt=np.ones(2)),
-        archive(refopt="1"),
+        archive(refopt=1),
+        archive(refopt=[2, 0]),
+        archive(refopt=["1", "0"]),
+        archive(refopt=[1, 2], w=W),
         archive(refopt=np.array([1], object)),
         zipped("refopt.npy", b"not an array"),
         zipped("README", b"text"),
     ],
-    ids=["empty", "text", "arrays", "newer", "ones", "string", "pickle", "no array", "no arrays"],
+    ids=[
+        "empty",
+        "text",
+        "arrays",
+        "no count",
+        "newer",
+        "strings",
+        "lost",
+        "pickle",
+        "no array",
+        "no arrays",
+    ],
 )
 def test_a_file_that_is_no_saved_state_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state").write_bytes(content)
@@ -259,7 +271,7 @@ def test_a_file_that_is_no_saved_state_is_refused(tmp_path: Path, content: bytes
 def test_an_archive_with_other_arrays_is_refused(
     tmp_path: Path, arrays: dict[str, Any], message: str
 ) -> None:
-    (tmp_path / "state").write_bytes(archive(refopt=1, **arrays))
+    (tmp_path / "state").write_bytes(archive(refopt=[1, len(arrays)], **arrays))
     with pytest.raises(CheckpointError) as caught:
         load(tmp_path / "state", like={"w": W})
     assert message in str(caught.value)
