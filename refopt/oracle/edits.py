@@ -1,25 +1,39 @@
 """One-line changes of the reference: the mistakes that people make, as code that runs.
 
 Every rule and variant is read as a syntax tree; each edit changes one line of it in one way in
-which real optimizers have been wrong. The same edits measure the probes (each must be killed) and
-explain targets (the one that reproduces the target is the answer).
+which real optimizers have been wrong (:mod:`refopt.oracle.alternatives`). The same edits measure
+the probes (each must be killed) and explain targets (the one that reproduces the target is the
+answer).
 """
 
 from __future__ import annotations
 
 import ast
-import copy
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, Final
 
-from refopt.hyperparameters import DOMAINS
-from refopt.layers import Function
+from refopt import layers as stages
+from refopt.layers import Function, Layer, Leaf, Rule
 from refopt.optimizer import Optimizer
+from refopt.oracle.alternatives import (
+    COUNTS,
+    Kind,
+    Scope,
+    expression,
+    kind_of_argument,
+    kind_of_hyperparameter,
+    named,
+    of_statement,
+)
+from refopt.oracle.wording import said, written
+from refopt.xp import Array, Namespace
+
+__all__ = ["Edit", "Edited", "Source", "edits", "source", "written"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ class Edit:
         before: the reference's line.
         after: what stands there instead.
         description: the change in words.
-        apply: makes the change.
+        apply: makes the change. Raises ValueError where another change has taken the line away.
     """
 
     file: str
@@ -57,31 +71,95 @@ class Source:
     hyperparameters: tuple[str, ...]
     statements: tuple[ast.stmt, ...]
 
+    def line(self, statement: ast.stmt) -> int:
+        """The number of a statement's first line in the file."""
+        return self.first_line + statement.lineno - 1
+
+    def text(self, statement: ast.stmt) -> str:
+        """A statement's first line."""
+        return self.lines[statement.lineno - 1].strip()
+
 
 class Edited:
     """A layer's function with other statements; ``x_old`` is in it the argument x as it came.
 
-    Statements are compiled one by one and once only, so that thousands of pairs of edits can be
-    run in a second.
+    What the statements read beyond the function's arguments becomes an argument as well, so that
+    the layer supplies it. Statements are compiled one by one and once only, so that thousands of
+    pairs of edits can be run in a second.
     """
 
-    def __init__(self, original: Function, source: Source, statements: Sequence[ast.stmt]) -> None:
+    def __init__(
+        self,
+        original: Function,
+        source: Source,
+        statements: Sequence[ast.stmt],
+        scope: Mapping[str, Any] | None = None,
+    ) -> None:
         self.original = original
+        self.scope = original.__globals__ if scope is None else scope
+        read = frozenset[str]().union(*map(_reads, statements))
+        self.arguments = (*source.arguments, *sorted(read - set(source.arguments)))
         self.source = replace(source, statements=tuple(statements))
         self.__name__ = original.__name__
-        self.__signature__ = inspect.signature(original)
+        self.__signature__ = _signature(original, self.arguments)
         self._codes = [_code(statement) for statement in statements]
 
     def __call__(self, *arguments: Any, **hyperparameters: Any) -> Any:
-        values = dict(zip(self.source.arguments, arguments, strict=True))
+        """What the edited function returns."""
+        values = dict(zip(self.arguments, arguments, strict=True))
         old = {f"{name}_old": value for name, value in values.items()}
-        scope = {**self.original.__globals__, **old, **values, **hyperparameters}
+        scope = {**self.scope, **old, **values, **hyperparameters}
         for code in self._codes:
             exec(code, scope)  # noqa: S102
         return scope[_RESULT]
 
 
 _RESULT: Final = "__result__"
+
+Stage = Callable[..., Layer]
+"""A kind of layer."""
+
+_SUPPLIED: Final[Mapping[Stage, frozenset[str]]] = {
+    Rule: frozenset({"xp", "lr", "t"}),
+    stages.OnGradient: frozenset({"xp", "t"}),
+    stages.OnDirection: frozenset({"xp", "lr", "t", "g"}),
+    stages.OnParameterBefore: frozenset({"xp", "lr", "t"}),
+    stages.OnParameter: frozenset({"xp", "lr", "t", "g", "theta_old"}),
+    stages.OnLearningRate: frozenset({"xp", "t"}),
+}
+"""What layers of a kind could supply to their function."""
+
+_IDENTITIES: Final[Mapping[Stage, str]] = {
+    stages.OnGradient: "g",
+    stages.OnDirection: "h",
+    stages.OnParameterBefore: "theta",
+    stages.OnParameter: "theta",
+    stages.OnRows: "new",
+}
+"""What the function of a layer of a kind would return to change nothing."""
+
+
+@cache
+def _reads(statement: ast.stmt) -> frozenset[str]:
+    """The names that a statement reads and layers supply."""
+    names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    read = frozenset(node.id for node in names if node.id not in bound)
+    return read & frozenset[str]().union(*_SUPPLIED.values())
+
+
+@cache
+def _signature(function: Function, arguments: tuple[str, ...]) -> inspect.Signature:
+    """That of the function, with further positional arguments."""
+    own = inspect.signature(function)
+    given = own.parameters.values()
+    positional = [p for p in given if p.kind is p.POSITIONAL_OR_KEYWORD]
+    others = [p for p in given if p.kind is p.KEYWORD_ONLY]
+    further = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        for name in arguments[len(positional) :]
+    ]
+    return own.replace(parameters=[*positional, *further, *others])
 
 
 @cache
@@ -92,26 +170,6 @@ def _code(statement: ast.stmt) -> CodeType:
         statement = ast.Assign([ast.Name(_RESULT, ast.Store())], statement.value)
     module = ast.fix_missing_locations(ast.Module([statement], []))
     return compile(module, "<edited>", "exec")
-
-
-def edits(optimizer: Optimizer) -> Iterator[Edit]:
-    """Every one-line change of the functions of a rule and its variants, none of them twice."""
-    for index, layer in enumerate(optimizer.layers):
-        code = source(layer.function)
-        for position, statement in enumerate(code.statements):
-            seen = {ast.unparse(statement)}
-            for description, changed in _changes(statement, _names_before(code, position)):
-                text = ast.unparse(changed)
-                if text not in seen:
-                    seen.add(text)
-                    yield Edit(
-                        file=code.file,
-                        line=code.first_line + statement.lineno - 1,
-                        before=code.lines[statement.lineno - 1].strip(),
-                        after=written(changed),
-                        description=description,
-                        apply=partial(_with_statement, index, position, changed),
-                    )
 
 
 @cache
@@ -133,228 +191,400 @@ def source(function: Function) -> Source:
     )
 
 
-def _with_statement(
-    index: int, position: int, statement: ast.stmt, optimizer: Optimizer
-) -> Optimizer:
-    """The optimizer with one statement of one layer's function replaced."""
-    layers = list(optimizer.layers)
-    function = layers[index].function
-    code = source(function)
-    statements = (*code.statements[:position], statement, *code.statements[position + 1 :])
-    original = function.original if isinstance(function, Edited) else function
-    layers[index] = replace(layers[index], function=Edited(original, code, statements))
-    return replace(optimizer, layers=tuple(layers))
+def edits(optimizer: Optimizer) -> Iterator[Edit]:
+    """Every one-line change of the functions of a rule and its variants, none of them twice."""
+    for index, layer in enumerate(optimizer.layers):
+        stage: Stage = type(layer)
+        for change in _changes(layer.function, stage):
+            yield Edit(**change.place, apply=partial(_changed, index, change))
+        yield from _of_initial_state(index, layer)
 
 
-def written(statement: ast.stmt) -> str:
-    """A statement as this project writes it: ``ast.unparse`` adds spaces and parentheses."""
-    text = ast.unparse(statement)
-    if text.startswith("return (") and text.endswith(")"):
-        text = f"return {text[8:-1]}"
-    return text.replace(" ** ", "**")
-
-
-# What people change
-
-Change = tuple[str, ast.stmt]
+Statements = tuple[ast.stmt, ...]
 
 
 @dataclass(frozen=True)
-class _Names:
-    """The names that a statement may use: arrays and decay rates, so that they may be confused."""
+class _Change:
+    """A change of a function, wherever it is used.
 
-    arrays: tuple[str, ...]
-    updated: tuple[str, ...]
-    rates: tuple[str, ...]
-    has_step: bool
+    Attributes:
+        place: file, line, before, after and description of the edit.
+        rewrite: makes other statements of those of the function.
+        scope: what other functions of the module the statements are to find.
+        keeps_rate: whether the step is multiplied by the learning rate also where a rule reads it.
+    """
+
+    place: Mapping[str, Any]
+    rewrite: Callable[[Statements], Statements]
+    scope: Mapping[str, Any] | None = None
+    keeps_rate: bool = False
 
 
-def _names_before(code: Source, position: int) -> _Names:
-    arguments = [name for name in code.arguments if name not in ("xp", "t")]
-    assigned = [
-        target.id
-        for statement in code.statements[:position]
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name)
-    ]
-    return _Names(
-        arrays=tuple(dict.fromkeys(arguments + assigned)),
-        updated=tuple(name for name in arguments if name in assigned),
-        rates=code.hyperparameters,
-        has_step="t" in code.arguments,
+@cache
+def _changes(function: Function, stage: Stage) -> tuple[_Change, ...]:
+    code = source(function)
+    return (
+        *_of_lines(code, stage),
+        *_of_order(code),
+        *_of_counts(code),
+        *_of_helpers(function),
     )
 
 
-def _changes(statement: ast.stmt, names: _Names) -> Iterator[Change]:
-    """The statement left out, or with one of its expressions changed."""
+def _changed(index: int, change: _Change, optimizer: Optimizer) -> Optimizer:
+    """The optimizer with the function of one layer changed."""
+    layers = list(optimizer.layers)
+    layer = layers[index]
+    code = source(layer.function)
+    statements = change.rewrite(code.statements)
+    is_edited = isinstance(layer.function, Edited)
+    original = layer.function.original if is_edited else layer.function
+    scope = change.scope or (layer.function.scope if is_edited else None)
+    layers[index] = replace(layer, function=Edited(original, code, statements, scope))
+    if change.keeps_rate:
+        layers[index] = _RuleWithRate(
+            **{f.name: getattr(layers[index], f.name) for f in fields(Rule)}
+        )
+    return replace(optimizer, layers=tuple(layers))
+
+
+class _RuleWithRate(Rule):
+    """A rule that reads the learning rate and has its direction multiplied by it as well."""
+
+    def inward(self, leaves: Sequence[Leaf]) -> None:
+        super().inward(leaves)
+        for leaf in leaves:
+            leaf.scaled = False
+
+
+# Lines
+
+
+def _of_lines(code: Source, stage: Stage) -> Iterator[_Change]:
+    for position, statement in enumerate(code.statements):
+        scope = _scope(code, position, stage)
+        for words, changed in of_statement(statement, scope):
+            rewrite = partial(_replaced, statement, (changed,))
+            reads_rate = "lr" in _reads(changed) - set(code.arguments)
+            if not (reads_rate and stage is Rule):
+                yield _Change(_place(code, statement, written(changed), words), rewrite)
+                continue
+            yield _Change(
+                _place(code, statement, written(changed), words), rewrite, keeps_rate=True
+            )
+            if scope.target in scope.states:
+                name = said(named(scope.target))
+                inside = f"the learning rate is inside {name}, not on the step"
+                yield _Change(_place(code, statement, written(changed), inside), rewrite)
+
+
+def _place(code: Source, statement: ast.stmt, after: str, words: str) -> dict[str, Any]:
+    return {
+        "file": code.file,
+        "line": code.line(statement),
+        "before": code.text(statement),
+        "after": after,
+        "description": words,
+    }
+
+
+def _replaced(old: ast.stmt, new: Statements, statements: Statements) -> Statements:
+    position = statements.index(old)
+    return (*statements[:position], *new, *statements[position + 1 :])
+
+
+def _scope(code: Source, position: int, stage: Stage) -> Scope:
+    """What the statement at a position can refer to."""
+    kinds: dict[str, Kind] = {name: kind_of_argument(name) for name in code.arguments}
+    kinds |= {name: kind_of_hyperparameter(name) for name in code.hyperparameters}
+    supplied = _SUPPLIED.get(stage, frozenset())
+    states = tuple(n for n in code.arguments if kinds[n] == "array" and n not in _READ)
+    scope = Scope(
+        kinds=kinds,
+        updated=frozenset(),
+        states=states,
+        hyperparameters=code.hyperparameters,
+        readable=supplied - kinds.keys(),
+        target=_assigned(code.statements[position]),
+        identity=None if states else _IDENTITIES.get(stage),
+    )
+    for statement in code.statements[:position]:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                if name in states:
+                    scope = replace(scope, updated=scope.updated | {name})
+                else:
+                    scope = replace(scope, kinds={**scope.kinds, name: scope.kind(value)})
+    return scope
+
+
+_READ: Final = frozenset({"g", "h", "theta", "theta_old", "old", "new"})
+"""The arrays that functions read and that are no state."""
+
+
+# The order of lines
+
+
+def _of_order(code: Source) -> Iterator[_Change]:
+    """States updated earlier, later or twice, and quantities taken anew after an update."""
+    body = code.statements[:-1]
+    for i, statement in enumerate(body):
+        name = _assigned(statement)
+        if name not in code.arguments:
+            yield from _taken_anew(code, i)
+            continue
+        readers = [j for j, other in enumerate(body) if j != i and name in _loaded(other)]
+        own = said(named(name))
+        line = code.text(statement)
+        if readers and readers[0] < i and _is_defined(code, i, readers[0]):
+            first = code.statements[readers[0]]
+            yield _Change(
+                _place(
+                    code,
+                    first,
+                    f"{line}\n{code.text(first)}",
+                    f"{own} is updated before it is used",
+                ),
+                partial(_moved, statement, readers[0]),
+            )
+        uses = [n for j in readers if j > i for n in _names(body[j]) if n == name]
+        if len(uses) > 1:
+            last = code.statements[readers[-1]]
+            words = f"{own} is updated after it is used"
+            yield _Change(
+                _place(code, last, f"{code.text(last)}\n{line}", words),
+                partial(_moved, statement, readers[-1]),
+            )
+        if name in _loaded(statement):
+            yield _Change(
+                _place(code, statement, f"{line}\n{line}", f"{own} is updated twice"),
+                partial(_replaced, statement, (statement, statement)),
+            )
+
+
+def _taken_anew(code: Source, i: int) -> Iterator[_Change]:
+    """A quantity computed again after a state that it depends on was updated."""
+    statement = code.statements[i]
+    for other in code.statements[i + 1 :]:
+        name = _assigned(other)
+        if name in code.arguments and name in _loaded(statement):
+            words = (
+                f"{said(named(_assigned(statement)))} is computed with {said(named(name))} "
+                "after its update"
+            )
+            after = f"{code.text(other)}\n{code.text(statement)}"
+            yield _Change(
+                _place(code, other, after, words), partial(_replaced, other, (other, statement))
+            )
+
+
+def _moved(statement: ast.stmt, position: int, statements: Statements) -> Statements:
+    others = [other for other in statements if other is not statement]
+    if len(others) == len(statements):
+        raise ValueError("the line is not there any more")
+    return (*others[:position], statement, *others[position:])
+
+
+def _is_defined(code: Source, i: int, position: int) -> bool:
+    """Whether a statement could stand at an earlier position."""
+    between = {_assigned(other) for other in code.statements[position:i]}
+    return not between & _loaded(code.statements[i])
+
+
+def _assigned(statement: ast.stmt) -> str:
     match statement:
-        case ast.Assign(targets=[ast.Name(id=name)]) if name in names.arrays:
-            yield f"{name} is not updated", ast.parse(f"{name} = {name}").body[0]
-    if isinstance(statement, ast.Assign | ast.Return) and statement.value is not None:
-        for node, put in _places(statement, statement.value):
-            for description, changed in _alternatives(node, names):
-                yield description, put(changed)
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+    return ""
 
 
-def _places(
-    statement: ast.stmt, root: ast.expr
-) -> Iterator[tuple[ast.expr, Callable[[ast.expr], ast.stmt]]]:
-    """Every expression of a statement, with what puts another in its place."""
-    nodes = [node for node in ast.walk(root) if isinstance(node, ast.expr)]
-    for position, node in enumerate(nodes):
-
-        def put(changed: ast.expr, position: int = position) -> ast.stmt:
-            copied = copy.deepcopy(statement)
-            value = copied.value  # type: ignore[attr-defined]
-            target = [n for n in ast.walk(value) if isinstance(n, ast.expr)][position]
-            if target is value:
-                copied.value = changed  # type: ignore[attr-defined]
-                return copied
-            return _Replaced(target, changed).visit(copied)  # type: ignore[no-any-return]
-
-        yield node, put
+def _loaded(statement: ast.stmt) -> frozenset[str]:
+    return frozenset(_names(statement))
 
 
-class _Replaced(ast.NodeTransformer):
-    def __init__(self, old: ast.expr, new: ast.expr) -> None:
-        self.old, self.new = old, new
-
-    def visit(self, node: ast.AST) -> Any:
-        return self.new if node is self.old else self.generic_visit(node)
-
-
-Alternative = tuple[str, ast.expr]
-
-_SWAPPED: Final[dict[type[ast.operator], type[ast.operator]]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-}
-_COMPARED: Final[dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]]] = {
-    ast.Gt: (ast.GtE, ast.Lt),
-    ast.GtE: (ast.Gt, ast.Lt),
-    ast.Lt: (ast.LtE, ast.Gt),
-    ast.LtE: (ast.Lt, ast.Gt),
-    ast.Eq: (ast.NotEq,),
-    ast.NotEq: (ast.Eq,),
-}
-_OTHER_FUNCTION: Final = {"maximum": "minimum", "minimum": "maximum"}
+@cache
+def _names(statement: ast.stmt) -> tuple[str, ...]:
+    """The names that a statement reads, as often as it does."""
+    assert isinstance(statement, ast.Assign | ast.Return)
+    assert statement.value is not None
+    return tuple(n.id for n in ast.walk(statement.value) if isinstance(n, ast.Name))
 
 
-def _alternatives(node: ast.expr, names: _Names) -> Iterator[Alternative]:
-    """What people write instead of an expression."""
-    match node:
-        case ast.Name(id=name):
-            yield from _of_name(name, names)
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            yield from _of_number(value)
-        case ast.BinOp():
-            yield from _of_operation(node)
-        case ast.Compare(left=left, ops=[op], comparators=[right]):
-            for other in _COMPARED[type(op)]:
-                yield "compares the other way", ast.Compare(left, [other()], [right])
-        case ast.Call(func=ast.Attribute(attr=function), args=arguments):
-            yield from _of_call(node, function, arguments)
+# The step count
 
 
-def _of_name(name: str, names: _Names) -> Iterator[Alternative]:
-    if name == "t":
-        for text, words in {
-            "t - 1": "the step counts from 0",
-            "t + 1": "the step is one too large",
-            "2 * t": "the step is counted twice",
-            "1": "the step stays at 1",
-        }.items():
-            yield words, _expression(text)
-    if name in names.rates:
-        for other in names.rates:
-            if other != name and DOMAINS[other] == DOMAINS[name]:
-                yield f"{other} where the reference has {name}", _expression(other)
-    if name == "eps":
-        yield "epsilon is squared", _expression("eps ** 2")
-        if "beta2" in names.rates and names.has_step:
-            yield "epsilon is scaled", _expression("eps * xp.sqrt(1 - beta2 ** t)")
-            yield "epsilon is scaled", _expression("eps / xp.sqrt(1 - beta2 ** t)")
-    if name in names.arrays:
-        for other in names.arrays:
-            if other != name:
-                yield f"{other} where the reference has {name}", _expression(other)
-        if name in names.updated:
-            yield f"{name} from before its update", _expression(f"{name}_old")
-        yield f"{name} is squared", _expression(f"{name} ** 2")
+def _of_counts(code: Source) -> Iterator[_Change]:
+    """Another step count wherever the function reads it, if it does so more than once."""
+    reading = [s for s in code.statements if "t" in _loaded(s)]
+    count = sum(
+        isinstance(node, ast.Name) and node.id == "t" for s in reading for node in ast.walk(s)
+    )
+    if "t" not in code.arguments or count < 2:
+        return
+    for text, words in COUNTS.items():
+        changed = [_Renamed("t", text).visit(ast.parse(ast.unparse(s)).body[0]) for s in reading]
+        rewrites = list(zip(reading, changed, strict=True))
+        place = _place(code, reading[0], written(changed[0]), words)
+        yield _Change(place, partial(_all_replaced, rewrites))
 
 
-def _of_number(value: float) -> Iterator[Alternative]:
-    for other in dict.fromkeys((value + 1, value - 1, value * 2, value / 2, 0 * value)):
-        if other != value:
-            number = int(other) if float(other).is_integer() and isinstance(value, int) else other
-            yield f"{number} where the reference has {value}", ast.Constant(number)
+class _Renamed(ast.NodeTransformer):
+    def __init__(self, name: str, text: str) -> None:
+        self.name, self.text = name, text
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return expression(self.text) if node.id == self.name else node
 
 
-def _of_operation(node: ast.BinOp) -> Iterator[Alternative]:
-    left, right = node.left, node.right
-    if type(node.op) in _SWAPPED:
-        swapped = _SWAPPED[type(node.op)]
-        yield (
-            f"{_word(swapped)} instead of {_word(type(node.op))}",
-            ast.BinOp(left, swapped(), right),
+def _all_replaced(
+    rewrites: Sequence[tuple[ast.stmt, ast.stmt]], statements: Statements
+) -> Statements:
+    for old, new in rewrites:
+        statements = _replaced(old, (new,), statements)
+    return statements
+
+
+# Functions that others share
+
+
+def _of_helpers(function: Function) -> Iterator[_Change]:
+    """Changes of the private functions that a function calls."""
+    if isinstance(function, Edited):
+        return
+    module = {
+        name: value
+        for name, value in function.__globals__.items()
+        if isinstance(value, FunctionType)
+        and name.startswith("_")
+        and value.__module__ == function.__module__
+    }
+    for name in _called(function, module):
+        code = source(module[name])
+        for statement in _simple(code.statements):
+            for words, changed in of_statement(statement, _scope_of_helper(code)):
+                yield _Change(
+                    _place(code, statement, written(changed), words),
+                    rewrite=lambda statements: statements,
+                    scope=_module_with(function, module, name, statement, changed),
+                )
+
+
+def _called(function: Function, module: Mapping[str, Function]) -> list[str]:
+    """The functions of a module that a function calls, directly or not."""
+    found: list[str] = []
+    waiting = [function]
+    while waiting:
+        for name in waiting.pop().__code__.co_names:
+            if name in module and name not in found:
+                found.append(name)
+                waiting.append(module[name])
+    return found
+
+
+def _simple(statements: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """All assignments and returns, also those inside loops."""
+    for statement in statements:
+        if isinstance(statement, ast.For):
+            yield from _simple(statement.body)
+        else:
+            yield statement
+
+
+def _scope_of_helper(code: Source) -> Scope:
+    kinds: dict[str, Kind] = {
+        name: "other" if name in ("xp", "schedule") else "scalar" for name in code.arguments
+    }
+    for statement in _simple(code.statements):
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                kinds.setdefault(node.id, "other" if node.id == "knots" else "scalar")
+    return Scope(kinds, frozenset(), (), (), frozenset())
+
+
+def _module_with(
+    function: Function,
+    module: Mapping[str, Function],
+    name: str,
+    statement: ast.stmt,
+    changed: ast.stmt,
+) -> Mapping[str, Any]:
+    """The module's names, with one function that has another statement."""
+    names = dict(function.__globals__)
+    for other, value in module.items():
+        names[other] = FunctionType(value.__code__, names, other, value.__defaults__)
+    lines, _ = inspect.getsourcelines(module[name])
+    tree = _Swapped(statement, changed).visit(ast.parse(textwrap.dedent("".join(lines))))
+    exec(compile(ast.fix_missing_locations(tree), "<edited>", "exec"), names)  # noqa: S102
+    return names
+
+
+class _Swapped(ast.NodeTransformer):
+    """Puts another statement where one of the same place and text stands."""
+
+    def __init__(self, old: ast.stmt, new: ast.stmt) -> None:
+        self.line, self.new = old.lineno, new
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.Assign | ast.Return) and node.lineno == self.line:
+            return self.new
+        return super().generic_visit(node)
+
+
+# Initial state
+
+
+def _of_initial_state(index: int, layer: Layer) -> Iterator[Edit]:
+    """Other state before the first step."""
+    if layer.initial is not None:
+        for change in _of_lines(source(layer.initial), Layer):
+            yield Edit(**change.place, apply=partial(_started, index, change))
+        return
+    zeros = _line_of(stages, "values: Any = tuple(xp.zeros_like(theta) for _ in self.state_names)")
+    for name in layer.state_names:
+        for value, words in {"1.0": "one", "theta": "the parameter"}.items():
+            own = said(named(name))
+            yield Edit(
+                **zeros,
+                after=f"{name} = xp.full_like(theta, {value})"
+                if value == "1.0"
+                else f"{name} = {value}",
+                description=f"{own} starts at {words} instead of zero",
+                apply=partial(_started_at, index, name, value),
+            )
+
+
+def _started(index: int, change: _Change, optimizer: Optimizer) -> Optimizer:
+    layers = list(optimizer.layers)
+    initial = layers[index].initial
+    assert initial is not None
+    code = source(initial)
+    edited = Edited(initial, code, change.rewrite(code.statements))
+    layers[index] = replace(layers[index], initial=edited)
+    return replace(optimizer, layers=tuple(layers))
+
+
+def _started_at(index: int, name: str, value: str, optimizer: Optimizer) -> Optimizer:
+    layers = list(optimizer.layers)
+
+    def initial(xp: Namespace, theta: Array) -> tuple[Array, ...]:
+        start = theta if value == "theta" else xp.full_like(theta, 1.0)
+        return tuple(
+            start if own == name else xp.zeros_like(theta) for own in layers[index].state_names
         )
-    yield f"without {ast.unparse(left)}", right
-    yield f"without {ast.unparse(right)}", left
-    if isinstance(node.op, ast.Sub | ast.Div):
-        yield "operands exchanged", ast.BinOp(right, node.op, left)
-    if isinstance(node.op, ast.Add | ast.Sub):
-        match left, right:
-            case _, ast.BinOp(left=first, op=ast.Mult() | ast.Div() as op, right=second):
-                yield (
-                    "parenthesised otherwise",
-                    ast.BinOp(ast.BinOp(left, node.op, first), op, second),
-                )
-        match left:
-            case ast.BinOp(left=first, op=ast.Mult() | ast.Div() as op, right=second):
-                yield (
-                    "parenthesised otherwise",
-                    ast.BinOp(first, op, ast.BinOp(second, node.op, right)),
-                )
-            case ast.Call(func=ast.Attribute(attr="sqrt"), args=[inside]):
-                joined = ast.Call(left.func, [ast.BinOp(inside, node.op, right)], [])
-                yield f"{ast.unparse(right)} inside the root", joined
-                both = ast.BinOp(joined, node.op, right)
-                yield f"{ast.unparse(right)} inside the root and outside", both
-                yield (
-                    f"at least {ast.unparse(right)} instead of adding it",
-                    ast.Call(_expression("xp.maximum"), [left, right], []),
-                )
+
+    layers[index] = replace(layers[index], initial=initial)
+    return replace(optimizer, layers=tuple(layers))
 
 
-def _of_call(node: ast.Call, function: str, arguments: Sequence[ast.expr]) -> Iterator[Alternative]:
-    if function in ("sqrt", "abs", "sign", "zeros_like", "sum"):
-        yield f"without {function}", arguments[0]
-    if function == "sqrt":
-        match arguments[0]:
-            case ast.BinOp(left=left, op=ast.Add(), right=right):
-                root = ast.Call(node.func, [left], [])
-                yield f"{ast.unparse(right)} outside the root", ast.BinOp(root, ast.Add(), right)
-    if function in _OTHER_FUNCTION:
-        other = _expression(f"xp.{_OTHER_FUNCTION[function]}")
-        yield (
-            f"{_OTHER_FUNCTION[function]} instead of {function}",
-            ast.Call(other, list(arguments), []),
-        )
-        for argument in arguments:
-            yield f"always {ast.unparse(argument)}", argument
-    if function == "where":
-        condition, first, second = arguments
-        yield f"always {ast.unparse(first)}", first
-        yield f"always {ast.unparse(second)}", second
-        yield "the cases exchanged", ast.Call(node.func, [condition, second, first], [])
+@cache
+def _lines(module: Any) -> dict[str, int]:
+    """The line number of each line of a module."""
+    lines = inspect.getsource(module).splitlines()
+    return {line.strip(): number for number, line in reversed(list(enumerate(lines, 1)))}
 
 
-def _word(operator: type[ast.operator]) -> str:
-    return {ast.Add: "plus", ast.Sub: "minus", ast.Mult: "times", ast.Div: "divided by"}[operator]
-
-
-def _expression(text: str) -> ast.expr:
-    return ast.parse(text, mode="eval").body
+def _line_of(module: Any, text: str) -> dict[str, Any]:
+    """The place of a line of a module, which is to be there."""
+    path = inspect.getsourcefile(module) or ""
+    file = "refopt" + path.rpartition("refopt")[2]
+    return {"file": file, "line": _lines(module)[text], "before": text}
