@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -54,18 +56,23 @@ class Worker:
             TargetError: it raised, or did not return in time.
         """
         self._tasks.put(task)
-        try:
-            result, error = self._results.get(timeout=self.seconds)
-        except queue.Empty:
-            raise TargetError(
-                f"{what} did not return within {self.seconds:g} s; "
-                "if it needs longer, allow more with `timeout`"
-            ) from None
+        result, error = self._result(what)
         if isinstance(error, TargetError):
             raise error
         if error is not None:
             raise TargetError(f"{what} raised {raised(error)}") from error
         return result
+
+    def _result(self, what: str) -> tuple[Any, BaseException | None]:
+        end = time.monotonic() + self.seconds
+        while (left := end - time.monotonic()) > 0:
+            # An interrupt that comes just before a wait begins would be seen only after it.
+            with suppress(queue.Empty):
+                return self._results.get(timeout=min(left, 0.1))
+        raise TargetError(
+            f"{what} did not return within {self.seconds:g} s; "
+            "if it needs longer, allow more with `timeout`"
+        )
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
