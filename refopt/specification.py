@@ -283,10 +283,10 @@ def dialects(
     from refopt.catalog import components
 
     def found(name: str) -> Dialect | None:
-        owner = name if name in names() else _owners().get(name)
+        spec = owner(name)
         matching = [
             dialect
-            for dialect_key, dialect in (load(owner).dialects.items() if owner else ())
+            for dialect_key, dialect in (load(spec).dialects.items() if spec else ())
             if framework in (None, dialect.framework) and key in (None, dialect_key)
         ]
         return matching[0] if matching else None
@@ -310,10 +310,27 @@ def differences(expression: str, key: str) -> str:
     return "; ".join(dict.fromkeys(words for part in parts for words in part.differences))
 
 
+def owner(name: str) -> str | None:
+    """The specification that a name of the catalog belongs to: its own, or that of its form."""
+    return name if name in names() else _owners().get(name)
+
+
 @functools.cache
 def _owners() -> dict[str, str]:
-    """The specification that each form belongs to."""
     return {form: name for name in names() for form in load(name).forms}
+
+
+def usual_arguments(framework: str, canonical: Iterable[str]) -> dict[str, str | tuple[str, ...]]:
+    """What a framework usually calls some hyperparameters: as in the first dialect that has them."""
+    wanted = frozenset(canonical)
+    usual: dict[str, str | tuple[str, ...]] = {}
+    for name in names():
+        for dialect in load(name).dialects.values():
+            if dialect.framework == framework:
+                for argument, taken in dialect.arguments.items():
+                    if wanted.issuperset((taken,) if isinstance(taken, str) else taken):
+                        usual.setdefault(argument, taken)
+    return usual
 
 
 def canonical_defaults(parts: Iterable[Dialect]) -> dict[str, Any]:

@@ -260,12 +260,20 @@ def _changed_twice(candidate: Candidate, sieve: Sieve) -> Iterator[Candidate]:
     lines = list(edits(optimizer))
     pairs = chain(
         ((a, b) for a, b in combinations(lines, 2) if (a.file, a.line) != (b.file, b.line)),
-        ((a, b) for a in recompositions(optimizer) for b in edits(a.apply(optimizer))),
+        ((a, b) for a in _relatives(optimizer) for b in edits(a.apply(optimizer))),
     )
     for first, second in pairs:
         both = Hypothesis(optimizer, partial(_both, first, second))
         if sieve.passes_first_step(both):
             yield candidate.changed(both, _difference(first), _difference(second))
+
+
+def _relatives(optimizer: Optimizer) -> Iterator[Edit]:
+    """The changes of the composition that keep the rule, or take another form of it."""
+    own = specification.owner(optimizer.layers[0].name)
+    for edit in recompositions(optimizer):
+        if specification.owner(edit.apply(optimizer).layers[0].name) == own:
+            yield edit
 
 
 def _both(first: Edit, second: Edit, optimizer: Optimizer) -> Optimizer:

@@ -40,6 +40,9 @@ def subject_of(
             arguments |= {n: n for n in specification.resolve(spec, dialect).hyperparameters()}
             continue
         forms = specification.dialects(spec, kind, dialect).values()
+        if not forms:
+            names = specification.resolve(spec, dialect).hyperparameters()
+            arguments |= specification.usual_arguments(kind, names)
         arguments |= {k: v for form in forms for k, v in form.arguments.items()}
         if dialect is not None:
             defaults |= specification.canonical_defaults(forms)
