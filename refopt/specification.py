@@ -321,7 +321,7 @@ def _owners() -> dict[str, str]:
 
 
 def usual_arguments(framework: str, canonical: Iterable[str]) -> dict[str, str | tuple[str, ...]]:
-    """What a framework usually calls some hyperparameters: as in the first dialect that has them."""
+    """What a framework usually calls hyperparameters: as in the first dialect that has them."""
     wanted = frozenset(canonical)
     usual: dict[str, str | tuple[str, ...]] = {}
     for name in names():
