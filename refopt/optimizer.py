@@ -107,6 +107,7 @@ class Optimizer:
         )
 
     def _pass(self, leaves: Sequence[Leaf]) -> None:
+        """Inward, outward, the step itself, onward: see :mod:`refopt.layers`."""
         for layer in reversed(self.layers):
             acting = [leaf for leaf in leaves if layer.acts_on(leaf)]
             for leaf in acting:
