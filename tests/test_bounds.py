@@ -639,6 +639,8 @@ def test_the_smallest_normal_is_added_only_where_a_result_may_be_subnormal(forma
         normal, subnormal = y.error
         assert normal < format.tiny / 1e4
         assert subnormal > format.tiny / 2
+    near = Bounded.exact(np.array([1.5 * format.tiny, -format.tiny]), format)
+    assert BOUNDS.sum(near).error > format.tiny / 2
     far = Bounded.exact(np.full(3, 2 * format.tiny / format.unit), format)
     assert BOUNDS.sum(far).error < format.tiny * 100
 
