@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ ADAM: Mapping[str, str | tuple[str, ...]] = {
 }
 
 
-def adam(learning_rate: float, betas: tuple[float, float] = (0.9, 0.999)) -> Any:
+def adam(learning_rate: float, betas: Sequence[float] = (0.9, 0.999)) -> Any:
     """A framework's function, with names of its own and no epsilon."""
     return learning_rate, betas
 
@@ -75,8 +75,9 @@ def test_hyperparameters_are_translated_and_others_left_out() -> None:
 
 def test_an_argument_for_several_has_its_default_for_those_that_are_not_given() -> None:
     assert Part(adam, ADAM).translated({"beta2": 0.6}) == {"betas": (0.9, 0.6)}
-    called = partial(adam, betas=(0.5, 0.7))
-    assert Part(called, ADAM).translated({"beta1": 0.6}) == {"betas": (0.6, 0.7)}
+    for betas in ((0.5, 0.7), [0.5, 0.7]):
+        called = partial(adam, betas=betas)
+        assert Part(called, ADAM).translated({"beta1": 0.6}) == {"betas": (0.6, 0.7)}
     assert Part(adam, ADAM).translated({"lr": 0.3}) == {"learning_rate": 0.3}
 
 

@@ -32,6 +32,7 @@ _FRAMEWORKS: Final = {
     "torch": _Framework("torch.optim", "refopt.adapters.torch", "TorchAdapter"),
     "optax": _Framework("optax", "refopt.adapters.optax", "OptaxAdapter"),
     "keras": _Framework("keras", "refopt.adapters.keras", "KerasAdapter"),
+    "mlx": _Framework("mlx.optimizers", "refopt.adapters.mlx", "MlxAdapter"),
 }
 
 

@@ -75,7 +75,7 @@ class Part:
         for argument, canonical in self._taken().items():
             names = _names(canonical)
             default = named[argument].default if argument in named else None
-            if not isinstance(canonical, str) and isinstance(default, tuple):
+            if not isinstance(canonical, str) and isinstance(default, tuple | list):
                 known = dict(zip(names, default, strict=True)) | dict(hyperparameters)
             else:
                 known = dict(hyperparameters)
