@@ -32,6 +32,7 @@ _FRAMEWORKS: Final = {
     "torch": _Framework("torch.optim", "refopt.adapters.torch", "TorchAdapter"),
     "optax": _Framework("optax", "refopt.adapters.optax", "OptaxAdapter"),
     "keras": _Framework("keras", "refopt.adapters.keras", "KerasAdapter"),
+    "exec": _Framework("refopt.adapters.program", "refopt.adapters.program", "ProgramAdapter"),
     "mlx": _Framework("mlx.optimizers", "refopt.adapters.mlx", "MlxAdapter"),
 }
 
@@ -39,9 +40,15 @@ _FRAMEWORKS: Final = {
 def imported(name: str) -> Any:
     """The object that ``package.module:attribute`` or ``path/to/file.py:attribute`` names.
 
+    ``exec:COMMAND`` names a program.
+
     Raises:
-        TargetError: there is no such module, file or attribute.
+        TargetError: there is no such module, file or attribute, or no command.
     """
+    if name.startswith("exec:"):
+        from refopt.adapters.program import Program
+
+        return Program.parse(name.removeprefix("exec:"))
     module_name, colon, attribute = name.rpartition(":")
     if not colon or not module_name or not attribute:
         raise TargetError(f"{name!r} is not of the form package.module:attribute")

@@ -123,6 +123,9 @@ class Adapter(ABC):
     def start(self, params: Arrays, hyperparameters: Mapping[str, Any]) -> Session:
         """A fresh target on these parameters, with those canonical hyperparameters it takes."""
 
+    def end_sessions(self) -> None:  # noqa: B027  most are only memory
+        """Ends what still runs of the sessions that were started."""
+
 
 def arguments_of(function: Callable[..., Any]) -> tuple[Mapping[str, inspect.Parameter], bool]:
     """The arguments that a callable takes by keyword, and whether it takes any others.

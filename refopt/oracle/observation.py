@@ -106,7 +106,10 @@ def observe(
         for probe in ran:
             given = {**_given(subject, probe), **variation.fixed}
             lr = probe.hyperparameters.get("lr", variation.lr)
-            traces.append(run(subject.adapter, probe, given, lr, worker))
+            try:
+                traces.append(run(subject.adapter, probe, given, lr, worker))
+            finally:
+                subject.adapter.end_sessions()
     return Observation(dtype, ran, tuple(traces))
 
 
