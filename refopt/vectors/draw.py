@@ -11,7 +11,6 @@ import numpy as np
 from refopt import catalog, specification
 from refopt.arithmetic.bounds import FLOAT32
 from refopt.layers import REQUIRED
-from refopt.optimizer import Optimizer
 from refopt.oracle.probes import Probe, probes
 from refopt.vectors.runs import Run
 
@@ -33,9 +32,9 @@ _STEPS: Final = 6
 _LONG: Final = 10
 """For schedules, and where a length has to be reached before anything happens."""
 
-_OPTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
-    "sgd": {"nesterov": True},
-    "rmsprop": {"centered": True},
+_OPTIONS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "sgd": ("nesterov", {"nesterov": True, "dampening": 0.0}),
+    "rmsprop": ("centered", {"centered": True}),
 }
 """Flags that get vectors of their own."""
 
@@ -48,74 +47,81 @@ _AT_ZERO: Final = ("clip_by_global_norm", "clip_by_norm", "layer_adaptation", "l
 def planned(name: str) -> Iterator[tuple[str, str, Callable[[], Run]]]:
     """The vectors of a specification: the id and the comment of each, and what draws its run."""
     is_long = name == "radam" or specification.load(name).kind == "schedule"
-    for label, optimizer, kinds in _subjects(name):
+    for label, form, pins, kinds in _subjects(name):
         for kind in kinds:
-            draw = partial(_drawn, optimizer, kind, _LONG if is_long else _STEPS)
+            draw = partial(_drawn, form, pins, kind, _LONG if is_long else _STEPS)
             yield f"{label}-{kind}-1", _COMMENTS[kind], draw
 
 
-def _subjects(name: str) -> Iterator[tuple[str, Optimizer, tuple[str, ...]]]:
-    """What a specification has vectors of: a label, the optimizer, and the probes to draw from."""
+Subject = tuple[str, str, Mapping[str, Any], tuple[str, ...]]
+"""A label, the expression of an optimizer, what of it stays as it is, and the probes to draw."""
+
+
+def _subjects(name: str) -> Iterator[Subject]:
+    """What a specification has vectors of."""
     spec = specification.load(name)
     if catalog.goes_around(name):
         inside = "adam" if name in _AROUND_ADAM else "sgd"
+        pins: Mapping[str, Any] = (
+            {} if inside == "adam" else {"dampening": 0.0}
+        )  # which not everybody's SGD has
         kinds: tuple[str, ...] = ("far",) if spec.kind == "schedule" else ("far", "missing")
         kinds += ("vanishing",) if name in _AT_ZERO else ()
-        yield f"{name}-{inside}", _around(name, inside), kinds
+        yield f"{name}-{inside}", _around(name, inside), pins, kinds
         for form in spec.forms:
-            yield f"{form}-{inside}", _around(form, inside), ("far",)
+            yield f"{form}-{inside}", _around(form, inside), pins, ("far",)
     else:
-        canonical = catalog.build(name)
-        yield name, canonical, ("far", "defaults", "vanishing", "missing")
-        for option, value in _OPTIONS.get(name, {}).items():
-            yield f"{name}-{option}", canonical.with_hyperparameters(**{option: value}), ("far",)
+        yield name, name, {}, ("far", "defaults", "vanishing", "missing")
+        if name in _OPTIONS:
+            option, pins = _OPTIONS[name]
+            yield f"{name}-{option}", name, pins, ("far",)
         for form in spec.forms:
-            yield form, catalog.build(form), ("far",)
+            yield form, form, {}, ("far",)
 
 
-def _around(name: str, inside: str) -> Optimizer:
-    """A variant around an optimizer; what has no default is as in the probes."""
-    parts = [name] if name in catalog.VARIANTS else catalog.components(name)
-    required = {
-        key: value
-        for part in parts
-        for key, value in catalog.VARIANTS[part].default.hyperparameters.items()
-        if value is REQUIRED
-    }
-    values = _probe(required, "far").hyperparameters
-    optimizer: Optimizer = catalog.constructor(name)(catalog.build(inside), **values)
-    return optimizer
+def _around(name: str, inside: str) -> str:
+    """A variant around an optimizer, as an expression; what has no default is as in the probes."""
+    defaults = catalog.layer(name).hyperparameters if name in catalog.VARIANTS else {}
+    required = {key: value for key, value in defaults.items() if value is REQUIRED}
+    values = _float32(_probe(required, "far").hyperparameters)
+    return f"{name}({inside}{''.join(f', {key}={value!r}' for key, value in values.items())})"
 
 
 def _probe(varied: Mapping[str, Any], kind: str) -> Probe:
     return next(probe for probe in probes(varied) if probe.id == kind)
 
 
-def _drawn(optimizer: Optimizer, kind: str, steps: int) -> Run:
+def _drawn(form: str, pins: Mapping[str, Any], kind: str, steps: int) -> Run:
     """A probe, cut to small shapes; all its numbers are those of float32, but for defaults."""
-    varied = optimizer.hyperparameters()
-    if len(optimizer.layers) > 1:
-        varied.pop("dampening", None)  # not everybody's SGD has it
-    probe = _probe(varied, kind)
-    nearest: Callable[[float], float] = float if kind == "defaults" else FLOAT32.nearest
-    values = {name: _converted(value, nearest) for name, value in probe.hyperparameters.items()}
-    rates = [nearest(values["lr"] * rate) for rate in probe.rates[:steps]]
+    optimizer = catalog.build(form).with_hyperparameters(**pins)
+    known = optimizer.hyperparameters()
+    probe = _probe({name: value for name, value in known.items() if name not in pins}, kind)
+    values = {**probe.hyperparameters}
+    rates = dict(enumerate(values["lr"] * rate for rate in probe.rates[:steps]))
+    if kind != "defaults":
+        values, rates = _float32(values), _float32(rates)
     cuts = _CUTS_WITH_ZERO if kind == "vanishing" else _CUTS
     return Run(
-        form=str(optimizer),
+        form=form,
         optimizer=optimizer.with_hyperparameters(**values | {"lr": rates[0]}),
         params=_cut(probe.params, cuts),
         steps=tuple(
             (lr, _cut(gradients, cuts))
-            for lr, gradients in zip(rates, probe.gradients, strict=False)
+            for lr, gradients in zip(rates.values(), probe.gradients, strict=False)
         ),
     )
 
 
-def _converted(value: Any, nearest: Callable[[float], float]) -> Any:
-    if isinstance(value, Mapping):
-        return {step: nearest(factor) for step, factor in value.items()}
-    return nearest(value) if isinstance(value, float) else value
+def _float32(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Values with each real number rounded to float32."""
+    return {
+        key: _float32(value)
+        if isinstance(value, Mapping)
+        else FLOAT32.nearest(value)
+        if isinstance(value, float)
+        else value
+        for key, value in values.items()
+    }
 
 
 def _cut(

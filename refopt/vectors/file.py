@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
+import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 from msgspec import Meta
 
 from refopt import specification
+from refopt.arithmetic.bounds import FLOAT32
 
 
 class VectorError(ValueError):
@@ -49,6 +52,9 @@ StateName = Annotated[
     str, Meta(pattern=r"^[a-z0-9_]+(#[0-9]+)?\.[a-z0-9_]+$", description="a state, such as adam.m")
 ]
 StepText = Annotated[str, Meta(pattern=r"^[0-9]{1,6}$", description="a step")]
+MistakeId = Annotated[
+    str, Meta(pattern=r"^[0-9a-f]{6}$", description="the id of a mistake, six hexadecimal digits")
+]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Numbers = tuple[Hex, ...]
 """The elements of an array, row by row."""
@@ -57,7 +63,7 @@ Value = Hex | bool | Count | dict[StepText, Hex]
 
 _MEANINGS: Final[Mapping[str, str]] = {
     meta.pattern: meta.description
-    for _, meta in map(get_args, (Text, Id, Name, Form, Hex, StateName, StepText))
+    for _, meta in map(get_args, (Text, Id, Name, Form, Hex, StateName, StepText, MistakeId))
 }
 """What a text should be, by the pattern that it should match."""
 
@@ -119,7 +125,7 @@ class Vector(Record, frozen=True):
     shapes: tuple[tuple[Count, ...], ...]
     params: tuple[Numbers, ...]
     steps: Annotated[tuple[Step, ...], Meta(min_length=1, max_length=100)]
-    kills: Annotated[tuple[Text, ...], Meta(min_length=1)]
+    kills: Annotated[tuple[MistakeId, ...], Meta(min_length=1)]
 
 
 Schema = Literal["../schema/vectors.json"]
@@ -127,10 +133,18 @@ SCHEMA: Final[Schema] = "../schema/vectors.json"
 
 
 class VectorFile(Record, frozen=True):
-    """The vectors of one specification."""
+    """The vectors of one specification.
+
+    Attributes:
+        schema: where the schema is, from here.
+        name: the specification.
+        mistakes: in words, those that some vector catches.
+        vectors: in no particular order.
+    """
 
     schema: Schema
     name: Name
+    mistakes: dict[MistakeId, Text]
     vectors: Annotated[tuple[Vector, ...], Meta(min_length=1)]
 
 
@@ -198,7 +212,11 @@ def parse(file: str, text: str) -> VectorFile:
 def _with_id(place: str, text: str) -> str:
     """A place in a file, with the id of the vector instead of its number."""
     found = re.search(r"vectors\[(\d+)\]\.?", place)
-    match msgspec.json.decode(text):
+    try:
+        content = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):  # after the place of the error
+        return place
+    match content:
         case {"vectors": [*vectors]} if found and int(found[1]) < len(vectors):
             match vectors[int(found[1])]:
                 case {"id": str(id)}:
@@ -207,12 +225,13 @@ def _with_id(place: str, text: str) -> str:
 
 
 _LINE: Final = 100
+_LINES: Final = ",\n"
 _PARTS_OF_STEPS: Final = 5
 """How deep the parts of a step lie, which stay on one line however long they are."""
 
 
 def rendered(file: VectorFile) -> str:
-    """The text of a file: short things on one line, and every part of a step on its own."""
+    """The text of a file: whatever is short, or part of a step, on one line."""
     return _laid_out(msgspec.to_builtins(file), 0) + "\n"
 
 
@@ -221,20 +240,29 @@ def _laid_out(value: Any, depth: int) -> str:
     is_short = depth + len(line) <= _LINE or depth >= _PARTS_OF_STEPS
     if is_short or not isinstance(value, dict | list | tuple):
         return line
+    pad = " " * (depth + 1)
     if isinstance(value, dict):
-        parts = [f"{_json(key)}: {_laid_out(part, depth + 1)}" for key, part in value.items()]
-    else:
-        parts = [_laid_out(part, depth + 1) for part in value]
-    left, right = "{}" if isinstance(value, dict) else "[]"
-    inner = "\n" + " " * (depth + 1)
-    return f"{left}{inner}{f',{inner}'.join(parts)}\n{' ' * depth}{right}"
+        parts = [f"{pad}{_json(key)}: {_laid_out(part, depth + 1)}" for key, part in value.items()]
+        return f"{{\n{_LINES.join(parts)}\n{pad[1:]}}}"
+    if all(isinstance(part, str) for part in value):
+        filled = textwrap.fill(
+            ", ".join(map(_json, value)), _LINE, initial_indent=pad, subsequent_indent=pad
+        )
+        return f"[\n{filled}\n{pad[1:]}]"
+    parts = [pad + _laid_out(part, depth + 1) for part in value]
+    return f"[\n{_LINES.join(parts)}\n{pad[1:]}]"
 
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-# Numbers
+# Numbers and mistakes
+
+
+def mistake_id(words: str) -> str:
+    """The same for the same words, in every file."""
+    return hashlib.sha256(words.encode()).hexdigest()[:6]
 
 
 def hexadecimal(value: float) -> str:
@@ -279,3 +307,9 @@ def array(numbers: Numbers, shape: Sequence[int]) -> np.ndarray:
 def elements(*arrays: Numbers) -> np.ndarray:
     """The elements of arrays, one after the other."""
     return np.array([number(x) for numbers in arrays for x in numbers], np.float64)
+
+
+def is_float32(value: float) -> bool:
+    """Whether float32 holds a number."""
+    with np.errstate(over="ignore"):
+        return FLOAT32.nearest(value) == value

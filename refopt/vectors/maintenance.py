@@ -9,6 +9,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from refopt.vectors.file import (
     elements,
     flags,
     load,
+    mistake_id,
     rendered,
 )
 from refopt.vectors.results import completed, flags_of, kills
@@ -55,6 +57,7 @@ def write(name: str, inside: Path) -> bool:
     for id, comment, draw in planned(name):
         draws.setdefault(id, (comment, draw))
     vectors = []
+    mistakes: dict[str, str] = {}
     for id, (comment, draw) in draws.items():
         try:
             run = draw()
@@ -65,8 +68,12 @@ def write(name: str, inside: Path) -> bool:
             raise VectorError(f"{path}: {id}: {error}") from error
         if id in old:
             _check_kept(path, old[id], vector)
-        vectors.append(msgspec.structs.replace(vector, kills=kills(run, vector)))
-    text = rendered(VectorFile(schema=SCHEMA, name=name, vectors=tuple(vectors)))
+        caught = kills(run, vector)
+        mistakes |= caught
+        vectors.append(msgspec.structs.replace(vector, kills=tuple(sorted(caught))))
+    mistakes = dict(sorted(mistakes.items(), key=itemgetter(1)))
+    new = VectorFile(schema=SCHEMA, name=name, mistakes=mistakes, vectors=tuple(vectors))
+    text = rendered(new)
     if text != before:
         _replace(path, text)
     return text != before
@@ -83,10 +90,10 @@ def _check_kept(path: Path, old: Vector, new: Vector) -> None:
 def _kept(vector: Vector) -> dict[str, Any]:
     """What a vector gives and expects; bounds may become sharper, and more mistakes known."""
     fields = msgspec.to_builtins(vector)
-    steps = [
+    steps = tuple(
         {key: part for key, part in step.items() if not key.startswith("bound")}
         for step in fields["steps"]
-    ]
+    )
     return {k: v for k, v in fields.items() if k not in ("flags", "kills")} | {"steps": steps}
 
 
@@ -146,7 +153,7 @@ def _differences(stored: Any, right: Any, place: str = "") -> Iterator[str]:
     if isinstance(stored, dict) and isinstance(right, dict) and stored.keys() == right.keys():
         for key in right:
             yield from _differences(stored[key], right[key], f"{place}.{key}" if place else key)
-    elif isinstance(stored, list) and isinstance(right, list) and len(stored) == len(right):
+    elif isinstance(stored, tuple) and isinstance(right, tuple) and len(stored) == len(right):
         for i, (one, other) in enumerate(zip(stored, right, strict=True)):
             yield from _differences(one, other, f"{place}[{i}]")
     elif stored != right:
@@ -165,6 +172,12 @@ def lint(name: str, file: VectorFile, text: str) -> Iterator[str]:
         yield f"{len(text)} bytes are too large a file; {LARGEST} is the most"
     if text != rendered(file):
         yield "not laid out as `refopt vectors write` does: a key twice, or other spaces"
+    for id, words in file.mistakes.items():
+        if id != mistake_id(words):
+            yield f"mistakes: {id} should be {mistake_id(words)}: {words}"
+    used = {id for vector in file.vectors for id in vector.kills}
+    if odd := sorted(used ^ file.mistakes.keys()):
+        yield f"mistakes: {', '.join(odd)} is in no kills, or in kills alone"
     known = flags()
     counts = Counter(vector.id for vector in file.vectors)
     yield from (f"{id}: {count} vectors have this id" for id, count in counts.items() if count > 1)

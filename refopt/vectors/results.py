@@ -20,6 +20,8 @@ from refopt.vectors.file import (
     elements,
     hexadecimal,
     hexadecimals,
+    is_float32,
+    mistake_id,
 )
 from refopt.vectors.runs import Reached, Run, bounded, exact, on_numpy
 
@@ -95,8 +97,8 @@ def _written(value: Any) -> Value:
     return hexadecimal(value) if isinstance(value, float) else value
 
 
-def kills(run: Run, vector: Vector) -> tuple[str, ...]:
-    """The mistakes that lead some parameter outside its bound for float32, in words.
+def kills(run: Run, vector: Vector) -> dict[str, str]:
+    """The mistakes that lead some parameter outside its bound for float32, in words, by id.
 
     A mistake is one change of the reference (:mod:`refopt.oracle.edits`) or, where several share a
     description, all of them. At least twice the bound keeps rounding out of the decision.
@@ -113,7 +115,7 @@ def kills(run: Run, vector: Vector) -> tuple[str, ...]:
         except (ArithmeticError, ValueError, TypeError, AttributeError, IndexError):
             continue  # nobody makes a mistake that does not run
         caught[edit.description] = caught.get(edit.description, True) and is_caught
-    return tuple(sorted(words for words, every in caught.items() if every))
+    return {mistake_id(words): words for words, every in caught.items() if every}
 
 
 def flags_of(run: Run) -> tuple[str, ...]:
@@ -130,7 +132,7 @@ def _is_float64_needed(run: Run) -> bool:
     values: list[Any] = [lr for lr, _ in run.steps]
     for value in run.optimizer.hyperparameters().values():
         values += value.values() if isinstance(value, Mapping) else [value]
-    return any(FLOAT32.nearest(x) != x for x in values)
+    return not all(map(is_float32, values))
 
 
 def _gradients(run: Run) -> list[np.ndarray]:

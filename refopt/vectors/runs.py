@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 
 from refopt import specification
-from refopt.arithmetic.bounds import FLOAT32, FLOAT64, Bounded, Format
+from refopt.arithmetic.bounds import FLOAT64, Bounded, Format
 from refopt.hyperparameters import validated
 from refopt.optimizer import Optimizer
-from refopt.vectors.file import Numbers, Value, Vector, VectorError, array, hexadecimal, number
+from refopt.vectors.file import (
+    Numbers,
+    Value,
+    Vector,
+    VectorError,
+    array,
+    hexadecimal,
+    is_float32,
+    number,
+)
 
 Change = Callable[[Optimizer], Optimizer]
 
@@ -95,7 +104,7 @@ def _arrays(
     for numbers, shape in zip(given, shapes, strict=True):
         x = None if numbers is None else array(numbers, shape)
         for element in () if x is None else x.flat:
-            if FLOAT32.nearest(element) != element:
+            if not is_float32(element):
                 raise ValueError(f"{where}: {hexadecimal(element)} is not a number of float32")
         found.append(x)
     return tuple(found)
