@@ -186,6 +186,12 @@ def test_a_deviation_is_explained_by_the_line_that_differs() -> None:
     assert "adam_epsilon_hat" in str(verdict) or "epsilon-hat" in str(verdict)
 
 
+def test_a_dialect_that_lacks_what_the_expression_pins_is_no_form_of_it() -> None:
+    verdict = refopt.check(targets.Descent, "sgd(momentum=0.8, dampening=0.3)")
+    assert verdict.outcome == "deviates"
+    assert "has no hyperparameter 'dampening'" not in str(verdict)
+
+
 def test_a_target_that_fails_in_its_confirmation_still_deviates() -> None:
     starts = len(IDS) + 1  # one probe starts a second one, which it loads into
     count = 0

@@ -200,7 +200,10 @@ def _forms(expression: str) -> Iterator[Candidate]:
     forms = {str(canonical)}
     yield Candidate(Hypothesis(canonical), expression, None)
     for key in specification.dialect_keys(expression):
-        optimizer = specification.resolve(expression, key)
+        try:
+            optimizer = specification.resolve(expression, key)
+        except TypeError:  # the form lacks a hyperparameter that the expression pins
+            continue
         if str(optimizer) not in forms:
             forms.add(str(optimizer))
             words = specification.differences(expression, key)
