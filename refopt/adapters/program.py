@@ -424,10 +424,9 @@ class Process:
         """
         self._count += 1
         message = request(id=self._count, **content)
-        method = str(message.__struct_config__.tag)
         with self._asking:
-            line = self._exchanged(message, method)
-        return self._understood(line, kind, method)
+            line = self._exchanged(message)
+        return understood(self.name, line, kind, message)
 
     def end(self) -> None:
         """Stops the program, or kills it where it is busy or takes more than a second."""
@@ -480,7 +479,8 @@ class Process:
             self._stdin.write(msgspec.json.encode(message) + b"\n")
             self._stdin.flush()
 
-    def _exchanged(self, message: Message, method: str) -> bytes:
+    def _exchanged(self, message: Message) -> bytes:
+        method = _method(message)
         self._write(message)
         line = self._stdout.readline(LONGEST + 1)
         if len(line) > LONGEST:
@@ -504,32 +504,42 @@ class Process:
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
         return f"ended {how} ({said})" if said else f"ended {how}"
 
-    def _understood(self, line: bytes, kind: type[Reply], method: str) -> Reply:
-        where = f"{self.name} replied to {method} with"
-        try:
-            outcome = msgspec.json.decode(line, type=_Outcome)
-            if outcome.error is not None:
-                failed = msgspec.json.decode(line, type=Failed)
-                raise TargetError(f"{where} an error: {_line(failed.error)}")
-            if outcome.skip is not None and method == "init":
-                skipped = msgspec.json.decode(line, type=Skipped)
-                raise TargetError(f"{self.name} skips this: {_line(skipped.skip)}")
-            reply = msgspec.json.decode(line, type=kind)
-        except msgspec.ValidationError as error:
-            reason = _REGEX.sub("a number in hexadecimal, such as '0x1.8p+1'", str(error))
-            raise TargetError(f"{where} what the protocol does not allow: {reason}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            shown = _line(line.decode(errors="replace"), 100)
-            raise TargetError(
-                f"{where} what is no JSON: {shown!r}; "
-                "only replies belong on its standard output, everything else on standard error"
-            ) from None
-        if reply.id != self._count:
-            raise TargetError(f"{where} the id {reply.id} instead of {self._count}")
-        return reply
+
+def understood(who: str, line: bytes, kind: type[Reply], request: Message) -> Reply:
+    """The reply that a program wrote to a request.
+
+    Raises:
+        TargetError: it is another, or says that there is none.
+    """
+    where = f"{who} replied to {_method(request)} with"
+    try:
+        outcome = msgspec.json.decode(line, type=_Outcome)
+        if outcome.error is not None:
+            failed = msgspec.json.decode(line, type=Failed)
+            raise TargetError(f"{where} an error: {_line(failed.error)}")
+        if outcome.skip is not None and isinstance(request, Init):
+            skipped = msgspec.json.decode(line, type=Skipped)
+            raise TargetError(f"{who} skips this: {_line(skipped.skip)}")
+        reply = msgspec.json.decode(line, type=kind)
+    except msgspec.ValidationError as error:
+        reason = _line(_REGEX.sub("a number in hexadecimal, such as '0x1.8p+1'", str(error)))
+        raise TargetError(f"{where} what the protocol does not allow: {reason}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        shown = _line(line.decode(errors="replace"), 100)
+        raise TargetError(
+            f"{where} what is no JSON: {shown!r}; "
+            "only replies belong on its standard output, everything else on standard error"
+        ) from None
+    if reply.id != request.id:
+        raise TargetError(f"{where} the id {reply.id} instead of {request.id}")
+    return reply
 
 
 _REGEX: Final = re.compile(r"`str` matching regex '.*'")
+
+
+def _method(request: Message) -> str:
+    return str(request.__struct_config__.tag)
 
 
 def _line(text: str, width: int = 400) -> str:
