@@ -389,6 +389,13 @@ def test_a_power_that_underflows_may_not_do_so_in_the_target() -> None:
     assert FLOAT64.tiny**0.75 < power.error < math.inf
 
 
+def test_an_integer_power_whose_derivative_underflows() -> None:
+    held = 5.265614583427862e64
+    power = Bounded(held * (1 + 2.0**-51), held * 2.0**-50, FLOAT64) ** -4
+    assert_admitted(power, computed(Fraction(held) ** -4, FLOAT64))
+    assert power.error > 4 * 2.0**-50 * power.value
+
+
 @given(y=operands(FLOAT64, st.floats(0, 20)))
 def test_powers_of_a_literal(y: Operand) -> None:
     exponent = mpmath.mpf(y.held.numerator) / y.held.denominator
@@ -523,6 +530,14 @@ def test_sums_and_means(format: Format, data: st.DataObject, flush: bool) -> Non
     n = len(held)
     share = rounded(total / n, format) if n > 1 and isinstance(total, Fraction) else total
     assert_admitted(mean, [share])
+
+
+@formats
+def test_a_sum_may_lose_one_unit_an_addition(format: Format) -> None:
+    terms = np.array([1.0, *[0.99 * format.unit] * 200]).astype(format.name)
+    total = added([Fraction(float(term)) for term in terms], format, flush=False)
+    assert total == 1
+    assert_admitted(BOUNDS.sum(Bounded.exact(terms, format)), [total])
 
 
 @given(data=st.data())
