@@ -27,6 +27,8 @@ _HOMES: Final = {
     "load": "refopt.checkpoint",
     "check": "refopt.oracle.check",
     "identify": "refopt.oracle.identify",
+    "parametrize": "refopt.oracle.conformance",
+    "run_conformance_test": "refopt.oracle.conformance",
     "Verdict": "refopt.oracle.verdict",
     "Identification": "refopt.oracle.identification",
     "Deviation": "refopt.oracle.verdict",
