@@ -261,6 +261,11 @@ def test_arithmetic_with_python_numbers(
         assert_admitted(operation(x.bounded, literal), computed(right, format, free))
 
 
+def test_an_integer_that_float64_does_not_hold_is_rounded() -> None:
+    difference = 2**60 + 1 - Bounded.exact(2.0**60, FLOAT64)
+    assert_admitted(difference, [Fraction(1)])
+
+
 @formats
 @given(data=st.data())
 def test_a_quotient_may_be_a_product_with_the_reciprocal(
