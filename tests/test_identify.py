@@ -1,0 +1,153 @@
+"""What a target is: dialects, changed lines, pairs of them, and an honest answer otherwise."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import refopt
+
+Array = Any
+Rule = Callable[..., tuple[Array, Array, Array]]
+
+
+def target(rule: Rule) -> type:
+    """A plain target with two moments that steps by a rule."""
+
+    class Target:
+        def __init__(
+            self,
+            params: Sequence[Array],
+            lr: float = 1e-3,
+            beta1: float = 0.9,
+            beta2: float = 0.999,
+            eps: float = 1e-8,
+        ) -> None:
+            self.params = list(params)
+            self.lr, self.beta1, self.beta2, self.eps = lr, beta1, beta2, eps
+            self.moments = [(np.zeros_like(p), np.zeros_like(p)) for p in params]
+            self.steps = [0] * len(params)
+
+        def set_lr(self, lr: float) -> None:
+            self.lr = lr
+
+        def step(self, grads: Sequence[Array | None]) -> list[Array]:
+            for i, g in enumerate(grads):
+                if g is not None:
+                    self.steps[i] += 1
+                    h, *moments = rule(
+                        self.steps[i], g, *self.moments[i], self.beta1, self.beta2, self.eps
+                    )
+                    self.moments[i] = (moments[0], moments[1])
+                    self.params[i] = np.asarray(self.params[i] - self.lr * h)
+            return self.params
+
+    return Target
+
+
+def right(t: int, g: Array, m: Array, v: Array, b1: float, b2: float, eps: float) -> Any:
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+    return m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps), m, v
+
+
+def late(t: int, g: Array, m: Array, v: Array, b1: float, b2: float, eps: float) -> Any:
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+    return m / (1 - b1 ** (t + 1)) / (np.sqrt(v / (1 - b2**t)) + eps), m, v
+
+
+def hat(t: int, g: Array, m: Array, v: Array, b1: float, b2: float, eps: float) -> Any:
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+    return (1 - b2**t) ** 0.5 / (1 - b1**t) * m / (np.sqrt(v) + eps), m, v
+
+
+def twice(t: int, g: Array, m: Array, v: Array, b1: float, b2: float, eps: float) -> Any:
+    m, v = b1 * m + (1 - b1) * g, b2 * v + g * g
+    return m / (np.sqrt(v / (1 - b2**t)) + eps), m, v
+
+
+def strange(t: int, g: Array, m: Array, v: Array, b1: float, b2: float, eps: float) -> Any:
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * np.abs(g) ** 3
+    return np.tanh(m) / np.cbrt(v + eps), m, v
+
+
+def test_the_reference_is_itself() -> None:
+    found = refopt.identify(target(right), "adam")
+    assert found.outcome == "identified"
+    assert found.dialect is None
+    assert found.differences == ()
+    assert found.is_a_form
+
+
+def test_a_dialect_is_named_with_its_lines() -> None:
+    found = refopt.identify(target(hat), "adam")
+    assert found.is_a_form
+    (difference,) = found.differences
+    assert "epsilon-hat" in difference.description
+    assert difference.file == "refopt/rules/adam.py"
+    assert "h = m_hat / (xp.sqrt(v_hat) + eps)" in difference.before.splitlines()
+    assert "h = correction * m / (xp.sqrt(v) + eps)" in difference.after.splitlines()
+
+
+def test_a_changed_line_is_the_answer() -> None:
+    found = refopt.identify(target(late), "adam")
+    assert not found.is_a_form
+    (difference,) = found.differences
+    assert difference.before == "m_hat = m / (1 - beta1**t)"
+    assert difference.after == "m_hat = m / (1 - beta1**(t + 1))"
+    assert str(found).splitlines()[-2:] == [f"- {difference.before}", f"+ {difference.after}"]
+
+
+def test_two_changed_lines_are_found_together() -> None:
+    found = refopt.identify(target(twice), "adam")
+    assert [d.after for d in found.differences] == ["v = beta2 * v + g**2", "m_hat = m"]
+
+
+def test_what_nothing_explains_is_said_to_be_unknown() -> None:
+    found = refopt.identify(target(strange), "adam")
+    assert found.outcome == "unknown"
+    assert found.explanation is None
+    assert found.tried > 200
+    assert "none of" in str(found)
+
+
+def test_without_a_spec_the_family_is_found() -> None:
+    found = refopt.identify(target(late))
+    assert found.explanation is not None
+    assert found.explanation.spec == "adam"
+    assert [d.after for d in found.differences] == ["m_hat = m / (1 - beta1**(t + 1))"]
+
+
+def test_a_target_that_fails_is_an_error() -> None:
+    found = refopt.identify("no.such.module:Adam", "adam")
+    assert found.outcome == "error"
+    assert "no.such.module" in str(found)
+
+
+def test_the_answer_is_json() -> None:
+    found = refopt.identify(target(late), "adam")
+    answer = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert answer["explanation"]["differences"][0]["line"] == found.differences[0].line
+
+
+def test_a_deviation_carries_its_explanation() -> None:
+    verdict = refopt.check(target(late), "adam")
+    assert verdict.explanations[0].differences[0].after == "m_hat = m / (1 - beta1**(t + 1))"
+    assert "+ m_hat = m / (1 - beta1**(t + 1))" in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "words"),
+    [
+        ("keras.optimizers:Adam", "adam", "epsilon-hat"),
+        ("torch.optim:RAdam", "radam", "rho > 5"),
+    ],
+)
+def test_frameworks_say_what_they_are(name: str, spec: str, words: str) -> None:
+    framework = name.partition(".")[0]
+    pytest.importorskip(framework, reason=f"{framework} is not installed")
+    found = refopt.identify(name, spec)
+    assert found.is_a_form
+    assert found.dialect == framework
+    assert words in found.differences[0].description
