@@ -1,4 +1,4 @@
-"""Changes of the composition: a variant dropped, exchanged, moved or added, another rule.
+"""Changes of the composition: a variant left out, exchanged, moved or added, another rule.
 
 These are the mistakes one level above the formulas: L2 where decoupled decay was promised, AMSGrad
 promised and Adam delivered, a hyperparameter accepted and ignored. They are edits like those of
@@ -7,79 +7,235 @@ lines (:mod:`refopt.oracle.edits`), with the expression of the optimizer as the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import combinations
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from refopt import catalog
-from refopt.hyperparameters import DOMAINS
-from refopt.layers import Hyperparameter, Layer
-from refopt.optimizer import Optimizer
+from refopt.arithmetic.bounds import FLOAT64, Bounded
+from refopt.hyperparameters import DECAY_RATES, DOMAINS, Boolean, Interval
+from refopt.layers import (
+    REQUIRED,
+    Hyperparameter,
+    Layer,
+    OnGradient,
+    OnGradients,
+    OnLearningRate,
+    OnParameter,
+    OnWindow,
+    State,
+)
+from refopt.optimizer import Optimizer, VariantConstructor
+from refopt.oracle import faults
 from refopt.oracle.edits import Edit
+from refopt.tree import Tree
 
-SIBLINGS: Final[Sequence[frozenset[str]]] = tuple(
-    frozenset(name for name in catalog.VARIANTS if name.startswith(prefixes))
-    for prefixes in (
-        ("l2", "weight_decay"),
-        ("clip_by",),
-        ("lookahead",),
-        ("gradient_accumulation", "apply_every", "update_every"),
-        ("lazy",),
-        ("layer_adaptation", "trust_ratio"),
-    )
+SIBLINGS: Final[Sequence[frozenset[str]]] = (
+    *(
+        frozenset(name for name in catalog.VARIANTS if name.startswith(prefixes))
+        for prefixes in (
+            ("l2", "weight_decay"),
+            ("clip_by",),
+            ("lookahead",),
+            ("gradient_accumulation", "apply_every", "update_every"),
+            ("lazy",),
+            ("layer_adaptation", "trust_ratio"),
+        )
+    ),
+    frozenset(
+        name
+        for name, variant in catalog.VARIANTS.items()
+        if isinstance(variant.default, OnLearningRate) and name != "update_every"
+    ),
 )
 """The variants that are taken for each other."""
 
-ADDED: Final = ("count_missing", "lazy")
+ADDED: Final = (
+    "count_missing",
+    "lazy",
+    "lazy_parameter",
+    "gradient_centralization",
+    "l2",
+    "weight_decay",
+    "clip_by_value",
+    "clip_by_norm",
+    "clip_by_global_norm",
+)
 """The variants that implementations add without saying so."""
+
+FAULTS: Final[Mapping[str, tuple[VariantConstructor, str]]] = {
+    constructor.__name__: (constructor, words)
+    for constructor, words in (
+        (faults.step_of_the_call_before, "each call takes the step of the call before"),
+        (faults.gradient_of_the_call_before, "each call uses the gradient of the call before"),
+        (faults.gradients_never_cleared, "gradients add up from call to call"),
+        (faults.learning_rate_twice, "the learning rate is applied twice"),
+        (faults.no_first_step, "the first call moves nothing"),
+    )
+}
+"""What implementations do besides, and the words for it."""
+
+WINDOWS: Final = {
+    "zero_gradients_in_between": (
+        faults.zero_gradients_in_between,
+        "the optimizer inside also steps in between, with a gradient of zero",
+    ),
+    "step_in_every_call": (
+        faults.step_in_every_call,
+        "the optimizer inside steps in every call, on the gradients so far",
+    ),
+}
+"""What becomes of a window that is accumulated otherwise, and the words for it."""
+
+TYPICAL: Final[Mapping[str, Sequence[Hyperparameter]]] = {
+    "momentum": (0.0, 0.9),
+    "rho": (0.9, 0.95, 0.99),
+    "beta1": (0.0, 0.9),
+    "beta2": (0.0, 0.999, 0.99),
+    "eps": (1e-8, 1e-7, 1e-6, 1e-10),
+    "k": (1, 2),
+    "alpha": (0.5, 0.8),
+    "max_norm": (1.0,),
+    "initial_accumulator": (0.1,),
+    "momentum_decay": (0.0,),
+}
+"""Values that stand in people's code whatever is given, besides the default."""
 
 
 def recompositions(optimizer: Optimizer) -> Iterator[Edit]:
-    """Every change of the composition of an optimizer."""
-    rule, *variants = [layer.name for layer in optimizer.layers]
-    for i, name in enumerate(variants, 1):
-        yield _edit(optimizer, f"without {name}", partial(_without, i))
-        for sibling in sorted(_siblings(name)):
-            yield _edit(optimizer, f"{sibling} where {name} belongs", partial(_other, i, sibling))
-        for j in range(i + 1, len(variants) + 1):
-            yield _edit(optimizer, f"{name} outside {variants[j - 1]}", partial(_moved, i, j))
-    for name in ADDED:
-        if name not in variants:
-            yield _edit(optimizer, f"{name} added", partial(_added, name))
-    for name in catalog.RULES:
-        if name != rule:
-            yield _edit(optimizer, f"{name} where {rule} belongs", partial(_other, 0, name))
-    for i, layer in enumerate(optimizer.layers):
-        yield from _of_hyperparameters(optimizer, i, catalog.layer(layer.name))
+    """Every change of the composition of an optimizer, none of them twice."""
+    seen = {str(optimizer)}
+    for words, restack in _restackings(optimizer):
+        after = _after(restack, optimizer)
+        if after not in seen:
+            seen.add(after)
+            yield Edit("expression", 1, str(optimizer), after, words, restack)
 
 
-def _of_hyperparameters(optimizer: Optimizer, i: int, layer: Layer) -> Iterator[Edit]:
-    """Hyperparameters that are accepted and ignored, or taken for each other."""
-    for name, default in layer.hyperparameters.items():
-        for value in dict.fromkeys((default, 0.0, False)):
-            if value in DOMAINS[name]:
-                words = f"{name} stays {value!r}, whatever is given"
-                yield _edit(optimizer, words, partial(_fixed, i, name, value))
-    reals = [name for name, value in layer.hyperparameters.items() if type(value) is float]
-    for first, second in combinations(reals, 2):
-        words = f"{first} and {second} exchanged"
-        yield _edit(optimizer, words, partial(_exchanged, i, first, second))
+Restack = Callable[[Optimizer], Optimizer]
+
+
+def _after(restack: Restack, optimizer: Optimizer) -> str:
+    changed = restack(optimizer)
+    text = changed.text if isinstance(changed, _Named) else str(changed)
+    return re.sub(r"\d\.\d{12,}", lambda number: f"{float(number[0]):g}", text)
+
+
+def _restackings(optimizer: Optimizer) -> Iterator[tuple[str, Restack]]:
+    for words, change in _of_layers(optimizer):
+        yield words, partial(_restacked, change)
+    for name, rounded in _ROUNDINGS.items():
+        yield f"hyperparameters are {name}", partial(_rounded, name, rounded)
+    for name in ("weight_decay",):
+        if name in optimizer.hyperparameters():
+            yield f"{name} and lr exchanged", partial(_rate_exchanged, name)
 
 
 Change = Callable[[list[Layer]], None]
 
 
-def _edit(optimizer: Optimizer, words: str, change: Change) -> Edit:
-    return Edit(
-        file="expression",
-        line=1,
-        before=str(optimizer),
-        after=str(_restacked(change, optimizer)),
-        description=words,
-        apply=partial(_restacked, change),
-    )
+def _of_layers(optimizer: Optimizer) -> Iterator[tuple[str, Change]]:
+    rule, *variants = optimizer.layers
+    for name in catalog.RULES:
+        if name != rule.name:
+            yield f"{name} where {rule.name} belongs", partial(_other, 0, name)
+    for i, layer in enumerate(variants, 1):
+        yield from _of_variant(i, layer, variants)
+    names = [variant.name for variant in variants]
+    for name in [name for name in ADDED if name not in names]:
+        for i in _places(_layer(name), optimizer.layers):
+            yield f"{name} added", partial(_added, name, i)
+    for name, (_, words) in FAULTS.items():
+        for i in _places(_layer(name), optimizer.layers):
+            yield words, partial(_added, name, i)
+    for i, layer in enumerate(optimizer.layers):
+        yield from _of_hyperparameters(i, layer)
+    if rule.state_names:
+        yield "parameters of one shape share their state", partial(_of_kind, 0, faults.Sharing)
+
+
+def _places(added: Layer, layers: Sequence[Layer]) -> Iterator[int]:
+    """Where a layer can be added: around the rule, and around what it does not commute with.
+
+    Changes of one stage leave those of another alone, unless a window is between them.
+    """
+    yield 1
+    for i, layer in enumerate(layers[1:], 2):
+        if _stage(layer) == _stage(added) or isinstance(layer, OnWindow):
+            yield i
+
+
+def _stage(layer: Layer) -> type[Layer]:
+    return OnGradient if isinstance(layer, OnGradients) else type(layer)
+
+
+def _of_variant(i: int, layer: Layer, variants: Sequence[Layer]) -> Iterator[tuple[str, Change]]:
+    """Changes of one variant, the i-th from the rule outwards."""
+    name = layer.name
+    yield f"without {name}", partial(_without, i)
+    for sibling in sorted(_siblings(name)):
+        if _is_complete(_taking_over(layer, catalog.layer(sibling))):
+            yield f"{sibling} where {name} belongs", partial(_other, i, sibling)
+    for j in range(i + 1, len(variants) + 1):
+        yield f"{name} outside {variants[j - 1].name}", partial(_moved, i, j)
+    yield f"{name} is applied twice", partial(_doubled, i)
+    if isinstance(layer, OnGradient):
+        yield (
+            f"{name} changes the direction instead of the gradient",
+            partial(_of_kind, i, faults.OnDirectionAlone),
+        )
+    if isinstance(layer, OnGradients):
+        yield (
+            f"{name} changes the directions instead of the gradients",
+            partial(_of_kind, i, faults.OnDirections),
+        )
+    if isinstance(layer, OnLearningRate):
+        yield f"the factors of {name} multiply up", partial(_of_kind, i, faults.Compounding)
+    if isinstance(layer, OnParameter) and "k" in layer.hyperparameters:
+        yield f"{name} resets the state inside", partial(_of_kind, i, faults.Resetting)
+    if name.startswith("gradient_accumulation"):
+        for window, (_, words) in WINDOWS.items():
+            yield words, partial(_other, i, window)
+
+
+def _of_hyperparameters(i: int, layer: Layer) -> Iterator[tuple[str, Change]]:
+    """Hyperparameters that are ignored, taken for each other, for their complement or off by 1."""
+    defaults = catalog.layer(layer.name).hyperparameters
+    for name, default in defaults.items():
+        domain = DOMAINS[name]
+        for value in dict.fromkeys((default, *TYPICAL.get(name, ()))):
+            if value is not REQUIRED and value in domain:
+                yield f"{name} stays {value!r}, whatever is given", partial(_fixed, i, name, value)
+        if isinstance(domain, Boolean):
+            yield f"{name} is the wrong way round", partial(_mapped, i, [name], _negation)
+        elif isinstance(domain, Interval) and domain.integer:
+            yield f"{name} is one too large", partial(_mapped, i, [name], _successor)
+            yield f"{name} is one too small", partial(_mapped, i, [name], _predecessor)
+        elif isinstance(domain, Interval) and domain.high == 1:
+            yield f"{name} is taken for 1 - {name}", partial(_mapped, i, [name], _complement)
+    rates = [name for name in defaults if name in DECAY_RATES]
+    if len(rates) > 1:
+        words = f"{' and '.join(rates)} are taken for 1 minus them"
+        yield words, partial(_mapped, i, rates, _complement)
+    for first, second in combinations(defaults, 2):
+        if _are_alike(first, second):
+            yield f"{first} and {second} exchanged", partial(_exchanged, i, first, second)
+    if "weight_decay" in defaults and len(defaults) > 1:
+        for name in sorted(_siblings("l2") | {"l2"}):
+            yield f"{name} instead of the decay of {layer.name}", partial(_decayed_by, i, name)
+
+
+def _are_alike(first: str, second: str) -> bool:
+    """Whether two hyperparameters are numbers of the same size."""
+    one, other = DOMAINS[first], DOMAINS[second]
+    if not isinstance(one, Interval) or not isinstance(other, Interval):
+        return False
+    return one.integer == other.integer and (one.low, one.high) == (other.low, other.high)
 
 
 def _restacked(change: Change, optimizer: Optimizer) -> Optimizer:
@@ -92,31 +248,81 @@ def _restacked(change: Change, optimizer: Optimizer) -> Optimizer:
     return changed
 
 
+def _layer(name: str) -> Layer:
+    for table in (FAULTS, WINDOWS):
+        if name in table:
+            return table[name][0].default
+    return catalog.layer(name)
+
+
 def _without(i: int, layers: list[Layer]) -> None:
     del layers[i]
 
 
 def _other(i: int, name: str, layers: list[Layer]) -> None:
-    other = catalog.layer(name)
-    shared = {k: v for k, v in layers[i].hyperparameters.items() if k in other.hyperparameters}
-    layers[i] = replace(
-        other,
-        hyperparameters={**other.hyperparameters, **shared},
-        pinned=layers[i].pinned & shared.keys(),
-        exclude=layers[i].exclude,
-    )
+    layers[i] = _taking_over(layers[i], _layer(name))
+
+
+def _taking_over(layer: Layer, other: Layer) -> Layer:
+    """Another layer with what it shares with one: the values, and what is left alone."""
+    values = dict(layer.hyperparameters)
+    if len(values) == len(other.hyperparameters) == 1:  # max_norm and max_value
+        values = dict(zip(other.hyperparameters, values.values(), strict=True))
+    pinned = layer.pinned & other.hyperparameters.keys()
+    return replace(other.given(values), pinned=pinned, exclude=layer.exclude)
+
+
+def _is_complete(layer: Layer) -> bool:
+    return REQUIRED not in layer.hyperparameters.values()
 
 
 def _moved(i: int, j: int, layers: list[Layer]) -> None:
     layers.insert(j, layers.pop(i))
 
 
-def _added(name: str, layers: list[Layer]) -> None:
-    layers.append(catalog.layer(name))
+def _doubled(i: int, layers: list[Layer]) -> None:
+    layers.insert(i, layers[i])
+
+
+def _added(name: str, i: int, layers: list[Layer]) -> None:
+    values = {k: v for layer in layers for k, v in layer.hyperparameters.items()}
+    layers.insert(i, _layer(name).given(values))
+
+
+def _of_kind(i: int, kind: type[Layer], layers: list[Layer]) -> None:
+    layers[i] = replace(
+        faults.of_kind(kind, layers[i]), name=f"{kind.__name__.lower()}_{layers[i].name}"
+    )
 
 
 def _fixed(i: int, name: str, value: Hyperparameter, layers: list[Layer]) -> None:
     layers[i] = layers[i].given({name: value})
+
+
+def _mapped(
+    i: int,
+    names: Sequence[str],
+    function: Callable[[Hyperparameter], Hyperparameter],
+    layers: list[Layer],
+) -> None:
+    values = layers[i].hyperparameters
+    layers[i] = layers[i].given({name: function(values[name]) for name in names})
+
+
+def _negation(value: Hyperparameter) -> Hyperparameter:
+    return not value
+
+
+def _successor(value: Hyperparameter) -> Hyperparameter:
+    return value + 1
+
+
+def _predecessor(value: Hyperparameter) -> Hyperparameter:
+    return value - 1
+
+
+def _complement(value: Hyperparameter) -> Hyperparameter:
+    return 1 - value
 
 
 def _exchanged(i: int, first: str, second: str, layers: list[Layer]) -> None:
@@ -124,5 +330,87 @@ def _exchanged(i: int, first: str, second: str, layers: list[Layer]) -> None:
     layers[i] = layers[i].given({first: values[second], second: values[first]})
 
 
+def _decayed_by(i: int, name: str, layers: list[Layer]) -> None:
+    """Another kind of decay around a layer that has its own."""
+    value = layers[i].hyperparameters["weight_decay"]
+    layers[i] = layers[i].given({"weight_decay": 0.0})
+    layers.insert(i + 1, _layer(name).given({"weight_decay": value}))
+
+
 def _siblings(name: str) -> frozenset[str]:
     return frozenset[str]().union(*(group for group in SIBLINGS if name in group)) - {name}
+
+
+# What concerns the learning rate as well
+
+
+@dataclass(frozen=True)
+class _Named(Optimizer):
+    """An optimizer that changes what its learning rate is.
+
+    Attributes:
+        text: what it is called.
+        rate: the learning rate of a step, from that which is given.
+    """
+
+    text: str = ""
+    rate: Callable[[Hyperparameter], Hyperparameter] = lambda lr: lr
+
+    def step(
+        self, params: Tree, grads: Tree, state: State, *, lr: Hyperparameter | None = None
+    ) -> tuple[Tree, State]:
+        """One step at another learning rate."""
+        return super().step(params, grads, state, lr=self.rate(self.lr if lr is None else lr))
+
+
+def _named(
+    optimizer: Optimizer, text: str, rate: Callable[[Hyperparameter], Hyperparameter]
+) -> _Named:
+    values = {field.name: getattr(optimizer, field.name) for field in fields(Optimizer)}
+    return _Named(**values, text=text, rate=rate)
+
+
+def _bfloat16(value: float) -> float:
+    """To nearest."""
+    bits = int(np.float32(value).view(np.uint32))
+    return _of_bits(bits + 0x7FFF + (bits >> 16 & 1))
+
+
+def _truncated_bfloat16(value: float) -> float:
+    return _of_bits(int(np.float32(value).view(np.uint32)))
+
+
+def _of_bits(bits: int) -> float:
+    return float(np.uint32(bits & 0xFFFF0000).view(np.float32))
+
+
+def _float16(value: float) -> float:
+    return float(np.float16(value))
+
+
+_ROUNDINGS: Final[Mapping[str, Callable[[float], float]]] = {
+    "rounded to bfloat16": _bfloat16,
+    "cut off to bfloat16": _truncated_bfloat16,
+    "rounded to float16": _float16,
+}
+
+
+def _rounded(name: str, function: Callable[[float], float], optimizer: Optimizer) -> Optimizer:
+    def value(x: Any) -> Any:
+        if isinstance(x, Bounded):
+            return Bounded(function(float(x.value)), 0.0, FLOAT64)
+        return function(x) if type(x) is float else x
+
+    layers = [
+        replace(layer, hyperparameters={k: value(v) for k, v in layer.hyperparameters.items()})
+        for layer in optimizer.layers
+    ]
+    changed = replace(optimizer, layers=tuple(layers), lr=value(optimizer.lr))
+    return _named(changed, f"{optimizer}, hyperparameters {name}", value)
+
+
+def _rate_exchanged(name: str, optimizer: Optimizer) -> Optimizer:
+    given = optimizer.hyperparameters()[name]
+    layers = tuple(layer.given({name: optimizer.lr}) for layer in optimizer.layers)
+    changed = replace(optimizer, layers=layers, lr=given)
+    return _named(changed, f"{optimizer}, {name} as lr and lr as {name}", lambda _: given)

@@ -237,14 +237,14 @@ def _changed(index: int, change: _Change, optimizer: Optimizer) -> Optimizer:
     layer = layers[index]
     code = source(layer.function)
     statements = change.rewrite(code.statements)
+    edited: Any = layer.function
     is_edited = isinstance(layer.function, Edited)
-    original = layer.function.original if is_edited else layer.function
-    scope = change.scope or (layer.function.scope if is_edited else None)
-    layers[index] = replace(layer, function=Edited(original, code, statements, scope))
+    original = edited.original if is_edited else layer.function
+    scope = change.scope or (edited.scope if is_edited else None)
+    layer = replace(layer, function=Edited(original, code, statements, scope))
     if change.keeps_rate:
-        layers[index] = _RuleWithRate(
-            **{f.name: getattr(layers[index], f.name) for f in fields(Rule)}
-        )
+        layer = _RuleWithRate(**{f.name: getattr(layer, f.name) for f in fields(Rule)})
+    layers[index] = layer
     return replace(optimizer, layers=tuple(layers))
 
 

@@ -349,5 +349,5 @@ class Sieve:
                 if not np.all(close | ~(np.isfinite(got) | np.isfinite(expected))):
                     return False
             if step + 1 == trace.resumed_after:
-                state = hypothesis.reload(state)
+                state = hypothesis.reload(state, optimizer.init(params))
         return True

@@ -126,12 +126,12 @@ class Hypothesis:
     Attributes:
         optimizer: its composition, with default hyperparameters.
         change: made after the probe's hyperparameters are set.
-        reload: what the state is after saving and loading.
+        reload: the state after loading, from that which was saved and that of a fresh optimizer.
     """
 
     optimizer: Optimizer
     change: Callable[[Optimizer], Optimizer] = lambda optimizer: optimizer
-    reload: Callable[[State], State] = lambda state: state
+    reload: Callable[[State, State], State] = lambda state, fresh: state
 
     def at(self, probe: Probe) -> Optimizer:
         """The optimizer with the probe's hyperparameters, before the change."""
@@ -176,7 +176,7 @@ def _measured(
                 values = {**probe.hyperparameters, "lr": lr * rate}
                 first = _deviation(probe.id, step, i, index, got, expected, format, values)
         if step == trace.resumed_after:
-            state = hypothesis.reload(state)
+            state = hypothesis.reload(state, optimizer.init(params))
     return Distance(worst, first, decided)
 
 

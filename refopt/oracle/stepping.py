@@ -13,12 +13,19 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
-from typing import Any, Final
+from itertools import combinations
+from typing import Final
+
+import numpy as np
 
 from refopt import optimizer as stepping
+from refopt.arithmetic.bounds import Bounded
 from refopt.layers import State
 from refopt.optimizer import Optimizer
+from refopt.oracle.alternatives import named
 from refopt.oracle.edits import Edit
+from refopt.oracle.wording import said
+from refopt.xp import Array
 
 
 @dataclass(frozen=True)
@@ -33,54 +40,93 @@ class Line:
 _PASS: Final = "self._pass(leaves)"
 _MISSING: Final = "missing = g is None"
 _RATE: Final = "if lr is None:"
+_STEP: Final = "leaf.theta = theta - (leaf.h if leaf.scaled else leaf.lr * leaf.h)"
 
 
 def _first(description: str, line: str) -> Line:
-    """A line more before the layers run."""
+    """A line more before the layers run, for each parameter x, the i-th."""
     return Line(description, _PASS, f"for i, x in enumerate(leaves): {line}\n{_PASS}")
 
 
-def _written(description: str, count: str) -> Line:
-    """The parameter is written only up to some element, counted in memory."""
+def _skipped(description: str, condition: str) -> Line:
+    """Parameters that take no part in the step."""
+    skip = "x.depth, x.state = len(self.layers), x.state_old"
+    loop = f"for i, x in enumerate(leaves):\n    if {condition}: {skip}"
+    return Line(description, _PASS, f"{loop}\n{_PASS}")
+
+
+def _kept(description: str, condition: str) -> Line:
+    """Parameters, or elements of them, that stay as they are though their state moves on."""
+    kept = f"x.xp.where({condition}, thetas[x.name], x.theta)"
+    return Line(description, _PASS, f"{_PASS}\nfor i, x in enumerate(leaves): x.theta = {kept}")
+
+
+def _unwritten(description: str, written: str) -> Line:
+    """Elements, counted in memory, up to which alone a parameter is written."""
     place = "np.arange(math.prod(x.theta.shape)).reshape(x.theta.shape)"
-    kept = f"x.xp.where({place} < {count}, x.theta, thetas[x.name])"
-    return Line(description, _PASS, f"{_PASS}\nfor x in leaves: x.theta = {kept}")
+    return _kept(description, f"{place} >= {written}")
 
 
 LINES: Final = (
     _first(
         "the step count is shared and advances with every parameter",
-        "x.t = (x.t - 1) * len(leaves) + i + 1",
+        'x.t = sum(y.state["t"] if j <= i else y.state_old["t"] for j, y in enumerate(leaves))',
     ),
     _first(
         "the powers of the decay rates are shared and advance with every parameter",
-        "x.t = (x.t - 1) * len(leaves) + 1",
+        'x.t = 1 + sum(y.state_old["t"] for y in leaves)',
     ),
-    _first("the step count is that of the first parameter", "x.t = leaves[0].t"),
     Line(
         "a missing gradient is taken for zero",
         _MISSING,
         "missing, g = False, (xp.zeros_like(theta) if g is None else g)",
     ),
+    _skipped(
+        "a missing gradient ends the step: later parameters stay",
+        "any(y.g is None for y in leaves[:i])",
+    ),
+    _skipped("a missing gradient ends the step for all", "any(y.g is None for y in leaves)"),
     Line("the learning rate stays as it was at the start", _RATE, "if True:"),
-    _written(
+    Line("the learning rate is not applied", _STEP, "leaf.theta = theta - leaf.h"),
+    Line(
+        "the step goes up instead of down",
+        _STEP,
+        "leaf.theta = theta + (leaf.h if leaf.scaled else leaf.lr * leaf.h)",
+    ),
+    _unwritten(
         "only as many elements are written as the first axis is long",
         "max(x.theta.shape[:1], default=1)",
     ),
-    _written("the last element is not written", "math.prod(x.theta.shape) - 1"),
+    _unwritten("only the first element is written", "1"),
+    _unwritten("the last element is not written", "math.prod(x.theta.shape) - 1"),
     *(
-        _written(
+        _unwritten(
             f"what is left over from vectors of {width} elements is not written",
             f"math.prod(x.theta.shape) // {width} * {width}",
         )
         for width in (2, 4, 8)
     ),
-    _written(
-        "parameters without axes are not written",
-        "(math.prod(x.theta.shape) if x.theta.shape else 0)",
+    _kept("parameters without axes are not written", "x.xp.ndim(x.theta) == 0"),
+    _kept("parameters of two axes and more are not written", "x.xp.ndim(x.theta) > 1"),
+    _kept("the first parameter is not written", "i == 0"),
+    _kept("only the first parameter is written", "i > 0"),
+    _first(
+        "gradients of two axes are read column by column",
+        "x.g = None if x.g is None else by_columns(x.g)",
+    ),
+    _first(
+        "the index of the parameter in place of the parameter",
+        "x.theta = x.xp.full_like(x.theta, float(i))",
     ),
 )
 """The mistakes of stepping that people make."""
+
+
+def by_columns(x: Array) -> Array:
+    """The elements of an array as if it lay in memory column by column."""
+    if isinstance(x, Bounded):
+        return Bounded(by_columns(x.value), by_columns(x.error), x.format)
+    return np.reshape(np.ravel(x, order="F"), np.shape(x))
 
 
 def stepping_edits() -> Iterator[Edit]:
@@ -96,21 +142,41 @@ def stepping_edits() -> Iterator[Edit]:
         )
 
 
-def losses(optimizer: Optimizer) -> dict[str, Callable[[State], State]]:
-    """What saving and loading may lose, in words, and the state that is loaded instead."""
-    keys = [layer.key(name) for layer in optimizer.layers for name in layer.state_names]
-    lost: dict[str, Callable[[State], State]] = {
-        "the step count is not saved": partial(_zeroed, ["t"])
+Reload = Callable[[State, State], State]
+"""The state after loading, from that which was saved and that of a fresh optimizer."""
+
+
+def losses(optimizer: Optimizer) -> dict[str, Reload]:
+    """What saving and loading may lose, in words."""
+    names = {layer.key(name): name for layer in optimizer.layers for name in layer.state_names}
+    lost: dict[str, Reload] = {
+        "the step count is not saved": partial(_fresh, ["t"]),
+        "the step count is one too small after loading": partial(_counted, -1),
+        "the step count is one too large after loading": partial(_counted, 1),
     }
-    lost |= {f"the state {key} is not saved": partial(_zeroed, [key]) for key in keys}
-    lost["no state is saved"] = partial(_zeroed, ["t", *keys])
-    if keys:
-        lost["the state arrays are not saved, the step count is"] = partial(_zeroed, keys)
+    for key, name in names.items():
+        lost[f"{said(named(name))} is not saved"] = partial(_fresh, [key])
+    lost["no state is saved"] = partial(_fresh, ["t", *names])
+    if names:
+        lost["the state arrays are not saved, the step count is"] = partial(_fresh, list(names))
+    for first, second in combinations(names, 2):
+        words = (
+            f"{said(named(names[first]))} and {said(named(names[second]))} are exchanged by loading"
+        )
+        lost[words] = partial(_exchanged, first, second)
     return lost
 
 
-def _zeroed(keys: Sequence[str], state: State) -> State:
-    return {name: own | {key: own[key] * 0 for key in keys} for name, own in state.items()}
+def _fresh(keys: Sequence[str], state: State, fresh: State) -> State:
+    return {name: own | {key: fresh[name][key] for key in keys} for name, own in state.items()}
+
+
+def _counted(by: int, state: State, _: State) -> State:
+    return {name: own | {"t": own["t"] + by} for name, own in state.items()}
+
+
+def _exchanged(first: str, second: str, state: State, _: State) -> State:
+    return {name: own | {first: own[second], second: own[first]} for name, own in state.items()}
 
 
 @cache
@@ -126,9 +192,9 @@ def _class_with(line: Line) -> type[Optimizer]:
     number = _numbers()[line.before]
     indent = lines[number - 1][: -len(lines[number - 1].lstrip())]
     lines[number - 1 : number] = [indent + text for text in line.after.splitlines()]
-    namespace: dict[str, Any] = {"__name__": stepping.__name__, "math": math}
-    exec(compile("\n".join(lines), f"<edited {stepping.__file__}>", "exec"), namespace)  # noqa: S102
-    changed: type[Optimizer] = namespace["Optimizer"]
+    names = {"__name__": stepping.__name__, "math": math, "by_columns": by_columns}
+    exec(compile("\n".join(lines), f"<edited {stepping.__file__}>", "exec"), names)  # noqa: S102
+    changed: type[Optimizer] = names["Optimizer"]  # type: ignore[assignment]
     return changed
 
 

@@ -1,0 +1,157 @@
+"""Layers that no optimizer should have: what some mistakes amount to.
+
+They are stacked like variants, so that a mistake of this kind explains a target on its own or
+beside another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from refopt.layers import (
+    Layer,
+    Leaf,
+    OnDirection,
+    OnGradient,
+    OnLearningRate,
+    OnParameter,
+    Rule,
+)
+from refopt.optimizer import variant
+from refopt.xp import Array, Namespace
+
+
+@variant(OnDirection)
+def step_of_the_call_before(h: Array, before: Array) -> tuple[Array, Array]:
+    """Each call takes the step that the call before it found."""
+    return before, h
+
+
+@variant(OnGradient)
+def gradient_of_the_call_before(g: Array, before: Array) -> tuple[Array, Array]:
+    """Each call uses the gradient that the call before it was given."""
+    return before, g
+
+
+@variant(OnGradient)
+def gradients_never_cleared(g: Array, total: Array) -> tuple[Array, Array]:
+    """Gradients add up, as where nobody sets them to zero."""
+    total = total + g
+    return total, total
+
+
+@variant(OnDirection)
+def learning_rate_twice(lr: Array, h: Array) -> Array:
+    """The step is multiplied by the learning rate once more."""
+    return lr * h
+
+
+@variant(OnDirection)
+def no_first_step(xp: Namespace, t: int, h: Array) -> Array:
+    """The first call updates the state alone."""
+    return xp.where(t == 1, xp.zeros_like(h), h)
+
+
+@variant(OnGradient)
+def zero_gradients_in_between(
+    xp: Namespace, t: int, g: Array, mean: Array, *, k: int = 4
+) -> tuple[Array, Array]:
+    """What is inside steps in every call, with a gradient of zero until the window is complete."""
+    mean = mean + g / k
+    complete = t % k == 0
+    zero = xp.zeros_like(mean)
+    return xp.where(complete, mean, zero), xp.where(complete, zero, mean)
+
+
+@variant(OnGradient)
+def step_in_every_call(
+    xp: Namespace, t: int, g: Array, mean: Array, *, k: int = 4
+) -> tuple[Array, Array]:
+    """What is inside steps in every call, on what the window has gathered so far."""
+    mean = mean + g / k
+    return mean, xp.where(t % k == 0, xp.zeros_like(mean), mean)
+
+
+class OnDirections(Layer):
+    """Changes the directions of all parameters together."""
+
+    def outward(self, leaves: Sequence[Leaf]) -> None:
+        """Applies the function to all directions."""
+        if leaves:
+            hs = [leaf.h for leaf in leaves]
+            changed = self.function(leaves[0].xp, hs, **self.hyperparameters)
+            for leaf, h in zip(leaves, changed, strict=True):
+                leaf.h = h
+
+
+class OnDirectionAlone(Layer):
+    """Applies to each direction what a variant applies to the gradient."""
+
+    def outward(self, leaves: Sequence[Leaf]) -> None:
+        """Applies the function with the direction as the gradient."""
+        for leaf in leaves:
+            g, leaf.g = leaf.g, leaf.h
+            leaf.h = self.call(leaf)
+            leaf.g = g
+
+
+class Resetting(OnParameter):
+    """Sets the state inside to zero at the end of every period of k steps."""
+
+    def onward(self, leaves: Sequence[Leaf]) -> None:
+        """Applies the function, then resets."""
+        super().onward(leaves)
+        for leaf in leaves:
+            if leaf.t % self.hyperparameters["k"] == 0:
+                inner = [key for key in leaf.state if key.partition(".")[0] in self.inside]
+                leaf.state |= {key: 0 * leaf.state[key] for key in inner}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharing(Rule):
+    """Has one state for all parameters of a shape, instead of one for each.
+
+    Attributes:
+        latest: the state as the last parameter left it, by its name and shape.
+    """
+
+    latest: dict[Any, Array] = field(default_factory=dict)
+
+    def inward(self, leaves: Sequence[Leaf]) -> None:
+        """Hands the state on from parameter to parameter."""
+        for leaf in leaves:
+            keys = {key: (key, _shape(leaf.state[key])) for key in map(self.key, self.state_names)}
+            leaf.state |= {k: self.latest.get(place, leaf.state[k]) for k, place in keys.items()}
+            super().inward([leaf])
+            self.latest.update({place: leaf.state[k] for k, place in keys.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compounding(OnLearningRate):
+    """Multiplies the learning rate by the factors of all steps so far.
+
+    Attributes:
+        products: of the factors, by the parameter's name.
+    """
+
+    products: dict[str, Array] = field(default_factory=dict)
+
+    def inward(self, leaves: Sequence[Leaf]) -> None:
+        """Scales the learning rate."""
+        for leaf in leaves:
+            self.products[leaf.name] = self.products.get(leaf.name, 1.0) * self.call(leaf)
+            leaf.lr = leaf.lr * self.products[leaf.name]
+
+
+def _shape(x: Array) -> tuple[int, ...]:
+    return tuple(getattr(x, "shape", ()))
+
+
+Kind = TypeVar("Kind", bound=Layer)
+
+
+def of_kind(kind: type[Kind], layer: Layer) -> Kind:
+    """A layer as one of another kind, with the same function."""
+    return kind(**{own.name: getattr(layer, own.name) for own in fields(Layer)})
