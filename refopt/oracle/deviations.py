@@ -15,10 +15,10 @@ One table for each; the first that matches a test decides about it::
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 
@@ -63,8 +63,7 @@ class KnownDeviation(Record, frozen=True):
 
     def matches(self, test: str) -> bool:
         """Whether it is about the test of this id."""
-        pattern = re.escape(self.match).replace(r"\*", ".*").replace(r"\?", ".")
-        return re.fullmatch(pattern, test, re.DOTALL) is not None
+        return fnmatchcase(test, self.match.replace("[", "[[]"))
 
     def describes(self, verdict: Verdict) -> bool:
         """Whether the verdict is the one that is known."""
