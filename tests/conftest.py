@@ -26,7 +26,7 @@ settings.register_profile(
 )
 settings.load_profile("refopt-ci" if os.environ.get("CI") else "refopt")
 
-_FRAMEWORKS = ("torch", "optax", "jax", "keras", "mlx")
+_FRAMEWORKS = ("torch", "optax", "jax", "keras", "mlx", "onnx")
 
 
 @dataclass(frozen=True)

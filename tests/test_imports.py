@@ -10,7 +10,7 @@ from pathlib import Path
 import refopt
 from refopt import catalog
 
-FRAMEWORKS = {"jax", "keras", "mlx", "optax", "paddle", "tinygrad", "torch"}
+FRAMEWORKS = {"jax", "keras", "mlx", "onnx", "optax", "paddle", "tinygrad", "torch"}
 HEAVY = FRAMEWORKS | {"cupy", "flint", "hypothesis", "matplotlib", "numba", "scipy", "sympy"}
 DOORS = {"rich", "typer"}
 

@@ -34,6 +34,9 @@ _FRAMEWORKS: Final = {
     "keras": _Framework("keras", "refopt.adapters.keras", "KerasAdapter"),
     "exec": _Framework("refopt.adapters.program", "refopt.adapters.program", "ProgramAdapter"),
     "mlx": _Framework("mlx.optimizers", "refopt.adapters.mlx", "MlxAdapter"),
+    "onnx": _Framework(
+        "onnx.reference.ops.aionnx_preview_training", "refopt.adapters.onnx", "OnnxAdapter"
+    ),
 }
 
 
