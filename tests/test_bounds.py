@@ -567,6 +567,15 @@ def test_any(format: Format, data: st.DataObject) -> None:
     assert BOUNDS.any(x, ()).holds.shape == x.shape
 
 
+@formats
+def test_any_is_certain_where_one_is_or_none_can_be(format: Format) -> None:
+    value = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    error = np.array([[0.0, 0.5], [0.0, 0.5], [0.0, 0.0], [2.0, 0.0]])
+    truth = BOUNDS.any(Bounded(value, error, format), (1,))
+    np.testing.assert_array_equal(truth.certain[:, 0], [True, False, True, False])
+    np.testing.assert_array_equal(truth.holds[:, 0], [True, False, False, True])
+
+
 # What is exact
 
 
