@@ -67,7 +67,7 @@ def twice(t: int, g: Array, m: Array, v: Array, b1: float, b2: float, eps: float
     return m / (np.sqrt(v / (1 - b2**t)) + eps), m, v
 
 
-def strange(t: int, g: Array, m: Array, v: Array, b1: float, b2: float, eps: float) -> Any:
+def strange(_: int, g: Array, m: Array, v: Array, b1: float, b2: float, eps: float) -> Any:
     m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * np.abs(g) ** 3
     return np.tanh(m) / np.cbrt(v + eps), m, v
 
