@@ -86,7 +86,7 @@ def show(name: str) -> None:
 def check(
     target: Annotated[
         str | None,
-        typer.Argument(help="package.module:attribute or path/to/file.py:attribute"),
+        typer.Argument(help="package.module:attribute, path/to/file.py:attribute or exec:COMMAND"),
     ] = None,
     spec: Annotated[str | None, typer.Option(help="A name or a composition.")] = None,
     dialect: Annotated[str | None, typer.Option(help="Whose form; default: canonical.")] = None,

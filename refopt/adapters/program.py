@@ -1,7 +1,7 @@
 """Programs in any language: ``exec:COMMAND`` starts one that speaks JSON lines.
 
 COMMAND is split as a shell would (``exec:./adamw --fast 'a b'``) and run without one, in the
-current folder. refopt writes one request a line to the program's standard input and waits; the
+current folder of a POSIX system. refopt writes one request a line to the program's standard input and waits; the
 program writes one reply a line to its standard output, and flushes it. Everything is UTF-8, an
 object a line, without line breaks inside. ``spec/schema/protocol.json`` is the JSON Schema of all
 messages. Standard error is the program's own; its last line is shown when the program fails.
@@ -19,7 +19,7 @@ will use, which is that or an older one. ``accepts`` are the hyperparameters tha
 canonical name (``refopt show adamw`` lists them); others it is never given, and is expected to have
 at their values in the specification. ``supports`` says what it can do besides: change its learning
 rate; save and load its state; step while the gradients of some parameters are missing. What it
-cannot do is not asked of it, and the verdict says so. ::
+cannot do is not asked of it: the verdict has a note, or lacks the probe. ::
 
     > {"method":"init","id":2,"dtype":"float32","shapes":[[],[2]],
        "params":[["0x1p+0"],["-0x1.8p-3","0x0p+0"]],

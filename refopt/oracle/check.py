@@ -42,7 +42,7 @@ def check(
 
     Args:
         target: a factory, a framework's optimizer class, function or instance, or the name of one:
-            ``"torch.optim:AdamW"``, ``"path/to/file.py:MyAdam"``.
+            ``"torch.optim:AdamW"``, ``"path/to/file.py:MyAdam"``, ``"exec:./program --fast"``.
         spec: a name or a composition, ``"gradient_accumulation(sgd, k=4)"``; what it pins stays,
             all other hyperparameters are varied.
         dialect: whose form of it; without one the canonical form.

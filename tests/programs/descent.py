@@ -102,7 +102,7 @@ def flood(reply: Reply) -> Reply:
 
 
 def scold(reply: Reply) -> Reply:
-    sys.stderr.write("a long complaint\n" * 100_000)
+    sys.stderr.write("a long complaint\n" * 10_000)
     return reply
 
 
@@ -177,7 +177,7 @@ BEHAVIOURS: dict[str, tuple[str, Callable[[Reply], Any]]] = {
     ),
     "no params": ("step", lambda reply: {"id": reply["id"]}),
     "scolds": ("step", scold),
-    "spawns": ("step", spawn),
+    "spawns": ("init", spawn),
     # others
     "forgets": ("load", lambda reply: {"id": reply["id"], "error": "cannot load"}),
     "stays": ("stop", hang),

@@ -46,12 +46,13 @@ function toHex(number) {
 }
 
 const numeric = (value) => (typeof value === "string" ? fromHex(value) : value);
+const supports = ["set_lr", "missing"]; // tfjs saves no learning rate, and skips what is null
 const [accepts, make] = OPTIMIZERS[process.argv[2]];
 let optimizer;
 let variables;
 
 const methods = {
-  start: () => ({ protocol: 1, name: `tfjs ${process.argv[2]}`, accepts, supports: ["set_lr"] }),
+  start: () => ({ protocol: 1, name: `tfjs ${process.argv[2]}`, accepts, supports }),
   init({ dtype, shapes, params, hyperparameters }) {
     if (dtype !== "float32") return { skip: "tfjs computes in float32" };
     const given = Object.entries(hyperparameters).map(([name, value]) => [name, numeric(value)]);
@@ -65,7 +66,7 @@ const methods = {
     tf.tidy(() => {
       const given = gradients.map((array, i) => [
         `p${i}`,
-        tf.tensor(array.map(fromHex), variables[i].shape),
+        array && tf.tensor(array.map(fromHex), variables[i].shape),
       ]);
       optimizer.applyGradients(Object.fromEntries(given));
     });
