@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-import refopt
+# Not the package, which would import all of the catalog when pytest looks for fixtures in it.
+from refopt import __version__
 
 if TYPE_CHECKING:
     from refopt.oracle.conformance import Check
@@ -97,7 +98,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
 def pytest_report_collectionfinish(items: Sequence[pytest.Item]) -> list[str]:
     """Says that the plugin is there, where it has something to do."""
     count = sum(check_of(item) is not None for item in items)
-    return [f"refopt {refopt.__version__}: {_counted(count)} of conformance"] * bool(count)
+    return [f"refopt {__version__}: {_counted(count)} of conformance"] * bool(count)
 
 
 def pytest_terminal_summary(
