@@ -1,10 +1,10 @@
 """Programs in any language: ``exec:COMMAND`` starts one that speaks JSON lines.
 
 COMMAND is split as a shell would (``exec:./adamw --fast 'a b'``) and run without one, in the
-current folder of a POSIX system. refopt writes one request a line to the program's standard input and waits; the
-program writes one reply a line to its standard output, and flushes it. Everything is UTF-8, an
-object a line, without line breaks inside. ``spec/schema/protocol.json`` is the JSON Schema of all
-messages. Standard error is the program's own; its last line is shown when the program fails.
+current folder of a POSIX system. refopt writes one request a line to the program's standard input
+and waits; the program writes one reply a line to its standard output, and flushes it. Everything is
+UTF-8, an object a line, without line breaks inside. ``spec/schema/protocol.json`` is the JSON
+Schema of all messages. Standard error is the program's own; its last line is shown when it fails.
 
 A process is one run: refopt starts a new one for each, and while the state of one is saved and
 loaded into another both are alive. The requests come in this order; ``id`` counts them, and the
