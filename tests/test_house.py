@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import refopt
 from refopt import specification
@@ -52,7 +53,8 @@ def test_the_version_is_the_same_wherever_it_is_written() -> None:
 
 def test_ci_checks_the_frameworks_that_the_dialects_were_read_from() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
-    pinned = dict(pin.split("==") for pin in extras["frameworks"])
+    pins = map(Requirement, extras["frameworks"])
+    pinned = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins}
     read = {
         (f"spec/{name}.toml", dialect.framework, dialect.version)
         for name in specification.names()
