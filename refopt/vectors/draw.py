@@ -62,9 +62,8 @@ def _subjects(name: str) -> Iterator[Subject]:
     spec = specification.load(name)
     if catalog.goes_around(name):
         inside = "adam" if name in _AROUND_ADAM else "sgd"
-        pins: Mapping[str, Any] = (
-            {} if inside == "adam" else {"dampening": 0.0}
-        )  # which not everybody's SGD has
+        # not everybody's SGD has dampening
+        pins: Mapping[str, Any] = {} if inside == "adam" else {"dampening": 0.0}
         kinds: tuple[str, ...] = ("far",) if spec.kind == "schedule" else ("far", "missing")
         kinds += ("vanishing",) if name in _AT_ZERO else ()
         yield f"{name}-{inside}", _around(name, inside), pins, kinds
