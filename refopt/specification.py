@@ -27,6 +27,14 @@ class SpecificationError(ValueError):
 
 Text = Annotated[str, Meta(pattern=r"^\S(.*\S)?$", description="one line of text")]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="an identifier")]
+# The pattern stands in the schema alone: msgspec frees a type that is text with a pattern or
+# something else twice (its issue 717).
+OneName = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"pattern": r"^[A-Za-z][A-Za-z0-9_]*$", "description": "an identifier"}
+    ),
+]
 Url = Annotated[str, Meta(pattern=r"^https://\S+$", description="an address, https://...")]
 Equation = Annotated[
     str,
@@ -144,7 +152,7 @@ class Dialect(Record, frozen=True):
     differences: tuple[Text, ...] = ()
     target: Target | None = None
     wraps: Literal["argument", "chain", "option"] | None = None
-    arguments: dict[Name, Name | tuple[Name, ...]] = {}
+    arguments: dict[Name, OneName | tuple[Name, ...]] = {}
     defaults: dict[Name, Any] = {}
     cells: tuple[Cell, ...] = ()
 

@@ -58,7 +58,12 @@ MistakeId = Annotated[
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Numbers = tuple[Hex, ...]
 """The elements of an array, row by row."""
-Value = Hex | bool | Count | dict[StepText, Hex]
+# The pattern stands in the schema alone: msgspec frees a type that is text with a pattern or an
+# object twice (its issue 717).
+HexOrOther = Annotated[
+    str, Meta(extra_json_schema={"pattern": r"^-?0x[01](\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}$"})
+]
+Value = HexOrOther | bool | Count | dict[StepText, Hex]
 """Of a hyperparameter: a real number, a flag, a count, or a schedule's factors by step."""
 
 _MEANINGS: Final[Mapping[str, str]] = {
