@@ -67,7 +67,7 @@ def trajectory(dialect: str) -> Iterator[Decimal]:
         return
     for lr, corrected_lr, adam, hat, uncorrected in directions():
         match dialect:
-            case "torch":
+            case "torch" | "mlx_bias_correction":
                 p = p * (1 - lr * DECAY) - lr * adam
             case "optax" | "bert4keras":
                 p = p - lr * (adam + DECAY * p)
