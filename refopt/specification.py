@@ -31,9 +31,7 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="an i
 # something else twice (its issue 717).
 OneName = Annotated[
     str,
-    Meta(
-        extra_json_schema={"pattern": r"^[A-Za-z][A-Za-z0-9_]*$", "description": "an identifier"}
-    ),
+    Meta(extra_json_schema={"pattern": r"^[A-Za-z][A-Za-z0-9_]*$", "description": "an identifier"}),
 ]
 Url = Annotated[str, Meta(pattern=r"^https://\S+$", description="an address, https://...")]
 Equation = Annotated[

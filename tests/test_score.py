@@ -5,7 +5,6 @@ import pytest
 from refopt import specification
 from refopt.oracle.score import score
 
-
 RULES = [
     name
     for name in specification.names()
