@@ -61,7 +61,13 @@ Numbers = tuple[Hex, ...]
 # The pattern stands in the schema alone: msgspec frees a type that is text with a pattern or an
 # object twice (its issue 717).
 HexOrOther = Annotated[
-    str, Meta(extra_json_schema={"pattern": r"^-?0x[01](\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}$"})
+    str,
+    Meta(
+        extra_json_schema={
+            "pattern": r"^-?0x[01](\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}$",
+            "description": "a number, hexadecimal as C99 prints it: 0x1.8p+1 is 3",
+        }
+    ),
 ]
 Value = HexOrOther | bool | Count | dict[StepText, Hex]
 """Of a hyperparameter: a real number, a flag, a count, or a schedule's factors by step."""
