@@ -15,12 +15,11 @@ from refopt.optimizer import Optimizer
 from refopt.oracle.explanation import Explanation
 from refopt.oracle.identify import FRESH, Search
 from refopt.oracle.observation import (
-    PRECISIONS,
     Hypothesis,
     Observation,
     Variation,
-    measure,
     observe,
+    weigh,
 )
 from refopt.oracle.subject import Subject, asked, described, subject_of
 from refopt.oracle.verdict import Deviation, Verdict
@@ -104,15 +103,11 @@ def judged(
     except TargetError as error:
         return verdict(outcome="error", error=str(error))
     notes = (*seen.notes, *_unvaried(reference, variation))
-    for precision in PRECISIONS:
-        worst, deviation, decided = measure(Hypothesis(reference), seen, precision)
-        ran: dict[str, Any] = {"worst": worst, "probes": seen.ids}
-        if deviation is None:
-            undecided = (
-                () if decided else ("elements whose error nothing bounds were not compared",)
-            )
-            return verdict(outcome="conforms", precision=precision, notes=notes + undecided, **ran)
-    assert deviation is not None
+    precision, (worst, deviation, decided) = weigh(Hypothesis(reference), seen)
+    ran: dict[str, Any] = {"worst": worst, "probes": seen.ids}
+    if deviation is None:
+        undecided = () if decided else ("elements whose error nothing bounds were not compared",)
+        return verdict(outcome="conforms", precision=precision, notes=notes + undecided, **ran)
     explanations: list[Explanation] = []
     if explain:
         search = Search(seen, partial(observed, seed + FRESH))

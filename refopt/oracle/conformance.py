@@ -16,12 +16,11 @@ from refopt.oracle.deviations import Entry
 from refopt.oracle.explanation import Explanation
 from refopt.oracle.identify import FRESH, Search
 from refopt.oracle.observation import (
-    PRECISIONS,
     Hypothesis,
     Observation,
     Variation,
-    measure,
     observe,
+    weigh,
 )
 from refopt.oracle.probes import probes
 from refopt.oracle.subject import asked, described, subject_of
@@ -188,12 +187,10 @@ class Examination:
             return None
         i = seen.ids.index(probe)
         alone = Observation(seen.dtype, seen.probes[i : i + 1], seen.traces[i : i + 1])
-        ran: dict[str, Any] = {"probes": alone.ids, "notes": alone.notes}
-        for precision in PRECISIONS:
-            worst, deviation, _ = measure(Hypothesis(self.reference), alone, precision)
-            ran |= {"worst": worst}
-            if deviation is None:
-                return ran | {"outcome": "conforms", "precision": precision}
+        precision, (worst, deviation, _) = weigh(Hypothesis(self.reference), alone)
+        ran: dict[str, Any] = {"probes": alone.ids, "notes": alone.notes, "worst": worst}
+        if deviation is None:
+            return ran | {"outcome": "conforms", "precision": precision}
         explanations, notes = self._explained
         ran |= {"notes": alone.notes + notes, "explanations": explanations}
         return ran | {"outcome": "deviates", "deviation": deviation}

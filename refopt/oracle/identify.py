@@ -28,12 +28,11 @@ from refopt.oracle.edits import Edit, edits, source, written
 from refopt.oracle.explanation import Difference, Explanation
 from refopt.oracle.identification import Identification, Outcome
 from refopt.oracle.observation import (
-    PRECISIONS,
     Hypothesis,
     Observation,
     Variation,
-    measure,
     observe,
+    weigh,
 )
 from refopt.oracle.probes import Probe
 from refopt.oracle.run import Trace
@@ -285,11 +284,8 @@ def _both(first: Edit, second: Edit, optimizer: Optimizer) -> Optimizer:
 
 def confirmed(hypothesis: Hypothesis, seen: Observation) -> float | None:
     """The largest error as a fraction of its bound, or None where it leaves the bound."""
-    for precision in PRECISIONS:
-        worst, deviation, _ = measure(hypothesis, seen, precision)
-        if deviation is None:
-            return worst
-    return None
+    precision, distance = weigh(hypothesis, seen)
+    return None if precision is None else distance.worst
 
 
 class Sieve:

@@ -140,6 +140,18 @@ class Hypothesis:
         return self.optimizer.with_hyperparameters(**values)
 
 
+def weigh(hypothesis: Hypothesis, seen: Observation) -> tuple[Precision | None, Distance]:
+    """The strictest precision at which a target stays in its bounds, and how far it is then.
+
+    None where it leaves them at every precision; the distance is that of the last.
+    """
+    for precision in PRECISIONS:
+        distance = measure(hypothesis, seen, precision)
+        if distance.deviation is None:
+            return precision, distance
+    return None, distance
+
+
 def measure(hypothesis: Hypothesis, seen: Observation, precision: Precision) -> Distance:
     """How far a target is from a hypothesis, over all probes."""
     format = FORMATS[seen.dtype]
