@@ -3,58 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Backend
-from numpy.typing import ArrayLike
+from scalars import assert_proven
+from trajectory import (
+    assert_backends_agree,
+    run,
+)
 
-from refopt.arithmetic.bounds import FLOAT64, FORMATS, Bounded, distance
 from refopt.catalog import VARIANTS, build
-from refopt.optimizer import Optimizer
-from refopt.oracle.proof import equalities
 
 
 def test_code_and_specification_are_equal() -> None:
-    found = list(equalities("lion"))
-    assert {equality.name for equality in found} == {"lion"}
-    assert [str(equality) for equality in found if not equality.holds] == []
-
-
-Steps = Sequence[tuple[float, Sequence[ArrayLike]]]
-"""For each step the learning rate, and the gradient of each parameter."""
-
-
-def run(
-    optimizer: Optimizer,
-    asarray: Callable[[ArrayLike], Any],
-    params: Sequence[ArrayLike],
-    steps: Steps,
-) -> Iterator[list[Any]]:
-    """The parameters after each step, on the arrays that ``asarray`` makes."""
-    thetas: Any = [asarray(p) for p in params]
-    state = optimizer.init(thetas)
-    for lr, gradients in steps:
-        thetas, state = optimizer.step(thetas, [asarray(g) for g in gradients], state, lr=lr)
-        yield thetas
-
-
-def run_bounded(
-    optimizer: Optimizer, dtype: str, params: Sequence[ArrayLike], steps: Steps
-) -> Iterator[list[Bounded]]:
-    """The same, with error bounds for arithmetic in ``dtype``."""
-    exact = optimizer.lifted(lambda _, value: Bounded(value, 0.0, FLOAT64))
-    return run(exact, lambda x: Bounded.exact(np.asarray(x, dtype), FORMATS[dtype]), params, steps)
+    assert_proven("lion", "lion")
 
 
 # Few binary digits each, so that float64 arithmetic on them is exact. The interpolation is 0 at
 # the first two steps, where the gradient is, and at two others, where the momentum cancels it.
 GRADIENTS = (0.0, 0.0, 12.0, -1.0, -30.0, 2.0, -30.0, 40.0, -1.0, 1.0, 40.0, -4.0)
 RATES = (0.5, 0.25, 1.0, 0.5) * 3
-STEPS = [(lr, [g]) for lr, g in zip(RATES, GRADIENTS, strict=True)]
+STEPS = list(zip(RATES, GRADIENTS, strict=True))
 BETA1, BETA2 = Fraction(1, 4), Fraction(3, 4)
 
 
@@ -81,41 +53,28 @@ def test_signs_and_decay(decay: float) -> None:
         theta = (1 - Fraction(lr) * Fraction(decay)) * theta - Fraction(lr) * sign
         expected.append(theta)
     optimizer = build("lion(beta1=0.25, beta2=0.75)").with_hyperparameters(weight_decay=decay)
-    got = run(optimizer, np.array, [1.5], STEPS)
-    assert [Fraction(theta.item()) for (theta,) in got] == expected
+    got = run(optimizer, np.array, 1.5, STEPS)
+    assert [Fraction(theta.item()) for theta in got] == expected
 
 
 def test_decay_before_the_step_is_the_same() -> None:
     """The sign does not read the parameter: so Keras and MLX have no form of their own."""
     lion = build("lion(beta1=0.25, beta2=0.75)")
-    inside = run(lion.with_hyperparameters(weight_decay=0.5), np.array, [1.5], STEPS)
-    before = run(VARIANTS["weight_decay_before"](lion, 0.5), np.array, [1.5], STEPS)
+    inside = run(lion.with_hyperparameters(weight_decay=0.5), np.array, 1.5, STEPS)
+    before = run(VARIANTS["weight_decay_before"](lion, 0.5), np.array, 1.5, STEPS)
     assert list(inside) == list(before)
 
 
 def test_an_infinite_gradient_is_a_step_like_any_other_and_nan_stays() -> None:
-    steps = [(0.5, [[g, math.nan if t == 1 else 1.0, 1.0]]) for t, g in enumerate([1.0, math.inf])]
-    steps += [(0.5, [[-1.0, 1.0, 1.0]]), (0.5, [[-math.inf, 1.0, 1.0]])]
-    thetas = np.array([theta for (theta,) in run(build("lion"), np.array, [np.zeros(3)], steps)])
+    steps = [(0.5, [g, math.nan if t == 1 else 1.0, 1.0]) for t, g in enumerate([1.0, math.inf])]
+    steps += [(0.5, [-1.0, 1.0, 1.0]), (0.5, [-math.inf, 1.0, 1.0])]
+    thetas = np.array(list(run(build("lion"), np.array, np.zeros(3), steps)))
     assert np.array_equal(thetas[:, 0], [-0.5, -1.0, -1.5, math.nan], equal_nan=True)
     assert np.array_equal(thetas[:, 1], [-0.5, *[math.nan] * 3], equal_nan=True)
     assert np.array_equal(thetas[:, 2], [-0.5, -1.0, -1.5, -2.0])
 
 
-RANDOM = np.random.default_rng(0)
-SHAPES: tuple[tuple[int, ...], ...] = ((), (5,), (4, 3), (0,))
-PARAMS, *RANDOM_GRADIENTS = [[RANDOM.standard_normal(s) for s in SHAPES] for _ in range(13)]
-RANDOM_STEPS = list(zip(RATES, RANDOM_GRADIENTS, strict=True))
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_backends_agree(backend: Backend, dtype: str) -> None:
-    optimizer = build("lion(beta1=0.7, beta2=0.8, weight_decay=0.3)")
-    *_, got = run(optimizer, lambda x: backend.asarray(x, dtype), PARAMS, RANDOM_STEPS)
-    *_, same = run(optimizer, lambda x: np.array(x, dtype), PARAMS, RANDOM_STEPS)
-    *_, bounds = run_bounded(optimizer, dtype, PARAMS, RANDOM_STEPS)
-    for theta, on_numpy, bound in zip(map(backend.numpy, got), same, bounds, strict=True):
-        assert theta.dtype == dtype
-        assert np.all(distance(theta, bound) <= 1)
-        # on the GPU a power may round otherwise
-        assert backend.name == "cupy" or np.array_equal(theta, on_numpy)
+    expression = "lion(beta1=0.7, beta2=0.8, weight_decay=0.3)"
+    assert_backends_agree(backend, expression, dtype)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from decimal import Context, Decimal, localcontext
-from typing import Any
+from collections.abc import Iterator
+from decimal import Decimal
 
 import numpy as np
 import pytest
 from conftest import Backend
-from numpy.typing import ArrayLike
+from scalars import assert_proven
+from trajectory import (
+    GRADIENTS,
+    RATES,
+    assert_backends_agree,
+    assert_conforms,
+    assert_equals,
+    assert_stays_where_it_came_in,
+    cells,
+    run,
+)
 
-import refopt
-from refopt.arithmetic.bounds import FLOAT64, FORMATS, Bounded, distance
 from refopt.catalog import build
-from refopt.optimizer import Optimizer
-from refopt.oracle.proof import equalities
-from refopt.specification import Cell, load
+from refopt.specification import Cell
 
 FORMS = (
     "rmsprop",
@@ -29,45 +34,15 @@ FORMS = (
 
 
 def test_code_and_specification_are_equal() -> None:
-    found = list(equalities("rmsprop"))
-    assert {equality.name for equality in found} == set(FORMS)
-    assert [str(equality) for equality in found if not equality.holds] == []
+    assert_proven("rmsprop", *FORMS)
 
 
-Steps = Sequence[tuple[float, Sequence[ArrayLike]]]
-"""For each step the learning rate, and the gradient of each parameter."""
-
-
-def run(
-    optimizer: Optimizer,
-    asarray: Callable[[ArrayLike], Any],
-    params: Sequence[ArrayLike],
-    steps: Steps,
-) -> Iterator[list[Any]]:
-    """The parameters after each step, on the arrays that ``asarray`` makes."""
-    thetas: Any = [asarray(p) for p in params]
-    state = optimizer.init(thetas)
-    for lr, gradients in steps:
-        thetas, state = optimizer.step(thetas, [asarray(g) for g in gradients], state, lr=lr)
-        yield thetas
-
-
-def run_bounded(
-    optimizer: Optimizer, dtype: str, params: Sequence[ArrayLike], steps: Steps
-) -> Iterator[list[Bounded]]:
-    """The same, with error bounds for arithmetic in ``dtype``."""
-    exact = optimizer.lifted(lambda _, value: Bounded(value, 0.0, FLOAT64))
-    return run(exact, lambda x: Bounded.exact(np.asarray(x, dtype), FORMATS[dtype]), params, steps)
-
-
-RATES = (0.5, 0.25, 1.0, 0.125, 0.75, 0.375)
-GRADIENTS = (3.0, -0.25, 0.0, 4.0, -12.0, 0.5)
-STEPS = [(lr, [g]) for lr, g in zip(RATES, GRADIENTS, strict=True)]
+STEPS = list(zip(RATES, GRADIENTS, strict=True))
 
 RHO, EPS = Decimal("0.625"), Decimal("0.25")
 
 
-def decayed_sum(values: Sequence[Decimal], decay: Decimal) -> Decimal:
+def decayed_sum(values: list[Decimal], decay: Decimal) -> Decimal:
     """``values[-1] + decay*values[-2] + decay**2*values[-3] + ...``."""
     terms = [values[-1], *(decay**age * x for age, x in enumerate(values[-2::-1], 1))]
     return sum(terms, start=Decimal(0))
@@ -110,27 +85,27 @@ def test_averages_of_squares(
     )
     if "lr" in form:
         optimizer = optimizer.with_hyperparameters(nesterov=nesterov, initial_accumulator=initial)
-    got = run(optimizer, np.array, [1.5], STEPS)
-    bounds = run_bounded(optimizer, "float64", [1.5], STEPS)
-    with localcontext(Context(prec=50)):
-        expected = averages(form, Decimal(momentum), centered, nesterov, Decimal(initial))
-        for (theta,), (bound,), right in zip(got, bounds, expected, strict=True):
-            assert abs(Decimal(theta.item()) - right) <= Decimal(bound.error.item())
+    assert_equals(
+        str(optimizer),
+        1.5,
+        STEPS,
+        lambda: averages(form, Decimal(momentum), centered, nesterov, Decimal(initial)),
+    )
 
 
 def test_by_hand() -> None:
     """Rho = 0.75: 2 gives a mean square of 1, then 1 one of 1; momentum halves what was."""
-    steps = [(1.0, [g]) for g in (2.0, -1.0, 1.0)]
+    steps = [(1.0, g) for g in (2.0, -1.0, 1.0)]
     optimizer = build("rmsprop(rho=0.75, eps=1.0, momentum=0.5)")
-    thetas = run(optimizer, np.array, [0.0], steps)
-    assert [theta.item() for (theta,) in thetas] == [-1.0, -1.0, -1.5]
+    thetas = run(optimizer, np.array, 0.0, steps)
+    assert [theta.item() for theta in thetas] == [-1.0, -1.0, -1.5]
 
 
 def test_centered_by_hand() -> None:
     """Rho = 0.5 and gradients 2, 6: variances 2 - 1 = 1, then 19 - 12.25 = 6.75."""
-    steps = [(1.0, [g]) for g in (2.0, 6.0)]
-    thetas = run(build("rmsprop(rho=0.5, eps=1.0, centered=True)"), np.array, [0.0], steps)
-    assert [theta.item() for (theta,) in thetas] == [-1.0, -1.0 - 6.0 / (math.sqrt(6.75) + 1.0)]
+    steps = [(1.0, g) for g in (2.0, 6.0)]
+    thetas = run(build("rmsprop(rho=0.5, eps=1.0, centered=True)"), np.array, 0.0, steps)
+    assert [theta.item() for theta in thetas] == [-1.0, -1.0 - 6.0 / (math.sqrt(6.75) + 1.0)]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -150,38 +125,17 @@ def test_without_momentum_no_buffer_is_read(form: str) -> None:
 def test_what_is_not_finite_stays_where_it_came_in(
     form: str, momentum: float, value: float
 ) -> None:
-    """An infinite gradient meets its own infinite root: inf/inf is NaN."""
-    optimizer = build(form).with_hyperparameters(momentum=momentum)
-    steps = [(0.5, [[1.0, value if t == 2 else 1.0, -1.0]]) for t in range(1, 6)]
-    *_, (theta,) = run(optimizer, np.array, [np.zeros(3)], steps)
-    assert np.isnan(theta[1])
-    assert np.all(np.isfinite(theta[[0, 2]]))
+    assert_stays_where_it_came_in(build(form).with_hyperparameters(momentum=momentum), value)
 
 
-@pytest.mark.parametrize("cell", load("rmsprop").dialects["torch"].cells, ids=str)
-def test_torch_conforms_in_float64(cell: Cell) -> None:
-    pytest.importorskip("torch", reason="torch is not installed")
-    verdict = refopt.check(
-        "torch.optim:RMSprop", cell.spec, dialect="torch", dtype="float64", options=cell.options
-    )
-    assert verdict.conforms, verdict
-
-
-RANDOM = np.random.default_rng(0)
-SHAPES: tuple[tuple[int, ...], ...] = ((), (5,), (4, 3), (0,))
-PARAMS, *RANDOM_GRADIENTS = [[RANDOM.standard_normal(s) for s in SHAPES] for _ in range(7)]
-RANDOM_STEPS = list(zip(RATES, RANDOM_GRADIENTS, strict=True))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("target", "dialect", "cell"), cells("rmsprop"))
+def test_frameworks_conform(target: str, dialect: str, cell: Cell, dtype: str) -> None:
+    assert_conforms(target, dialect, cell, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("form", FORMS)
 def test_backends_agree(backend: Backend, form: str, dtype: str) -> None:
-    optimizer = build(form).with_hyperparameters(rho=0.7, eps=0.01, momentum=0.8, centered=True)
-    *_, got = run(optimizer, lambda x: backend.asarray(x, dtype), PARAMS, RANDOM_STEPS)
-    *_, same = run(optimizer, lambda x: np.array(x, dtype), PARAMS, RANDOM_STEPS)
-    *_, bounds = run_bounded(optimizer, dtype, PARAMS, RANDOM_STEPS)
-    for theta, on_numpy, bound in zip(map(backend.numpy, got), same, bounds, strict=True):
-        assert theta.dtype == dtype
-        assert np.all(distance(theta, bound) <= 1)
-        # on the GPU a power may round otherwise
-        assert backend.name == "cupy" or np.array_equal(theta, on_numpy)
+    expression = f"{form}(rho=0.7, eps=0.01, momentum=0.8, centered=True)"
+    assert_backends_agree(backend, expression, dtype)

@@ -90,6 +90,17 @@ STEPS: Final = list(zip(RATES, _GRADIENTS, strict=True))
 """Random gradients for parameters of several shapes."""
 
 
+def assert_stays_where_it_came_in(optimizer: Optimizer, value: float) -> None:
+    """That a gradient that is not finite makes its own element NaN, and no other.
+
+    An infinite one meets its own infinite root: inf/inf is NaN.
+    """
+    steps = [(0.5, [1.0, value if t == 2 else 1.0, -1.0]) for t in range(1, 9)]
+    *_, theta = run(optimizer, lambda x: np.array(x, "float64"), (0.5, 0.5, 0.5), steps)
+    assert np.isnan(theta[1])
+    assert np.all(np.isfinite(theta[[0, 2]]))
+
+
 def assert_backends_agree(backend: Backend, expression: str, dtype: str) -> None:
     """That a backend gives the same bits as NumPy, inside the bounds."""
     optimizer = build(expression)
