@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _DECLARED: Final = pytest.StashKey[int]()
 _PROPERTY: Final = "refopt"
+_REMARK: Final = "refopt remark"
 
 
 def check_of(item: pytest.Item) -> Check | None:
@@ -89,7 +90,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
         return (yield)
     check.known = _entry_about(pyfuncitem, check)
     check.was_called = False
-    result = yield
+    try:
+        result = yield
+    finally:
+        pyfuncitem.user_properties += [(_REMARK, remark) for remark in check.remarks]
     if not check.was_called:
         pytest.fail("the test did not call its argument: check()", pytrace=False)
     return result
@@ -111,16 +115,20 @@ def pytest_terminal_summary(
         return [r for r in found if _PROPERTY in dict(getattr(r, "user_properties", ()))]
 
     known, skipped = reports("xfailed"), reports("skipped")
-    ran = len(known) + len(reports("passed")) + len(reports("failed"))
-    declared = max(config.stash.get(_DECLARED, 0), ran + len(skipped))  # 0 where workers collect
+    ran = [*known, *reports("passed"), *reports("failed")]
+    count = len(ran) + len(skipped)
+    declared = max(config.stash.get(_DECLARED, 0), count)  # 0 where workers collect
     if not declared:
         return
-    line = f"refopt: {ran} of {_counted(declared)} ran in full"
+    line = f"refopt: {len(ran)} of {_counted(declared)} ran in full"
     line += f", {len(known)} with a known deviation" if known else ""
     line += f", {len(skipped)} skipped:" if skipped else ""
     terminalreporter.write_line(line)
     for reason, count in Counter(map(_reason, skipped)).items():
         terminalreporter.write_line(f"  {count}: {reason}")
+    properties = [p for report in (*ran, *skipped) for p in report.user_properties]
+    for remark in dict.fromkeys(value for name, value in properties if name == _REMARK):
+        terminalreporter.write_line(f"  note: {remark}")
 
 
 def _reason(report: pytest.TestReport) -> str:

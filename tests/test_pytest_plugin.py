@@ -159,6 +159,25 @@ def test_missing_gradients_that_are_not_taken_are_a_skip(pytester: pytest.Pytest
     result.stdout.fnmatch_lines(["  1: the target takes no missing gradients"])
 
 
+def test_what_no_probe_varies_is_a_note_of_the_summary(run: Run) -> None:
+    result = run("targets.TakesNoEpsilon")
+    result.assert_outcomes(passed=7)
+    result.stdout.fnmatch_lines(
+        [
+            "refopt: 7 of 7 checks ran in full",
+            "  note: targets:TakesNoEpsilon as adam: the target takes no eps: it was expected to *",
+        ]
+    )
+
+
+def test_a_step_without_any_number_is_an_error_here_as_well(run: Run) -> None:
+    result = run("targets.answering(lambda ps: [p + np.nan for p in ps])", "-k", "far", spec="sgd")
+    result.assert_outcomes(failed=1, deselected=6)
+    result.stdout.fnmatch_lines(
+        ["! * could not be checked against sgd: step 1 of probe 'far' returned no finite number *"]
+    )
+
+
 def test_what_cannot_be_run_fails_everywhere_after_one_attempt(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from refopt.adapters.adapt import imported
-from refopt.adapters.adapter import TargetError
 from refopt.oracle import deviations as known_deviations
 from refopt.oracle.check import check
 from refopt.oracle.deviations import Entry
-from refopt.oracle.explanation import Explanation
-from refopt.oracle.identify import FRESH, Search
-from refopt.oracle.observation import (
-    Hypothesis,
-    Observation,
-    Variation,
-    observe,
-    weigh,
-)
+from refopt.oracle.examination import Examination
 from refopt.oracle.probes import probes
-from refopt.oracle.subject import asked, described, subject_of
+from refopt.oracle.subject import finder, named
 from refopt.oracle.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -93,7 +81,15 @@ def parametrize(
     """
     import pytest
 
-    examination = Examination(target, spec, dialect, dtype, seed, options or {}, timeout)
+    examination = Examination(
+        named(target),
+        finder(target, spec, dialect, options),
+        spec,
+        dialect=dialect,
+        dtype=dtype,
+        seed=seed,
+        timeout=timeout,
+    )
     entries = () if deviations is None else known_deviations.read(deviations)
     checks = [Check(examination, probe.id, entries) for probe in probes({})]
     return pytest.mark.parametrize("check", checks, ids=str)
@@ -106,6 +102,7 @@ class Check:
         entries: the known deviations, of which the plugin says which one is about this test.
         known: that one.
         was_called: whether the test called it.
+        remarks: what no probe of this target exercises.
     """
 
     def __init__(self, examination: Examination, probe: str, entries: tuple[Entry, ...]) -> None:
@@ -114,6 +111,7 @@ class Check:
         self.entries = entries
         self.known: Entry | None = None
         self.was_called = False
+        self.remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.examination.spec}-{self.probe}"
@@ -123,9 +121,12 @@ class Check:
         import pytest
 
         self.was_called = True
-        verdict = self.examination.verdict(self.probe)
+        verdict = self.examination.verdict_on(self.probe)
         if verdict is None:
             pytest.skip("the target takes no missing gradients")
+        if verdict.outcome != "error":
+            asked = f"{self.examination.name} as {self.examination.spec}"
+            self.remarks = tuple(f"{asked}: {words}" for words in self.examination.unvaried)
         if self.known is not None:
             self._expect(self.known, verdict)
         if not verdict.conforms:
@@ -145,75 +146,3 @@ class Check:
         pytest.fail(
             f"{entry.place}: expected {known.kind!r}{phrase}, but\n{verdict}", pytrace=False
         )
-
-
-class Examination:
-    """A target that runs through the probes once, and is judged on each.
-
-    Raises:
-        ValueError: something that was asked makes no sense.
-        TypeError: the spec is not an expression, or a hyperparameter in it does not exist.
-    """
-
-    def __init__(
-        self,
-        target: Any,
-        spec: str,
-        dialect: str | None,
-        dtype: str,
-        seed: int,
-        options: Mapping[str, Any],
-        timeout: float,
-    ) -> None:
-        self.target, self.options, self.timeout = target, options, timeout
-        self.spec, self.dialect, self.dtype, self.seed = spec, dialect, dtype, seed
-        self.name = target if isinstance(target, str) else described(target)
-        self.reference = asked(spec, dialect, dtype, seed, timeout)
-
-    def verdict(self, probe: str) -> Verdict | None:
-        """What one probe says, or None where the target does not take it."""
-        began = time.perf_counter()
-        fields = self._judged(probe)
-        if fields is None:
-            return None
-        asked = (self.name, self.spec, self.dialect, self.dtype, self.seed)
-        return Verdict(*asked, seconds=time.perf_counter() - began, **fields)
-
-    def _judged(self, probe: str) -> dict[str, Any] | None:
-        seen = self._seen
-        if isinstance(seen, TargetError):
-            return {"outcome": "error", "error": str(seen)}
-        if probe not in seen.ids:
-            return None
-        i = seen.ids.index(probe)
-        alone = Observation(seen.dtype, seen.probes[i : i + 1], seen.traces[i : i + 1])
-        precision, (worst, deviation, _) = weigh(Hypothesis(self.reference), alone)
-        ran: dict[str, Any] = {"probes": alone.ids, "notes": alone.notes, "worst": worst}
-        if deviation is None:
-            return ran | {"outcome": "conforms", "precision": precision}
-        explanations, notes = self._explained
-        ran |= {"notes": alone.notes + notes, "explanations": explanations}
-        return ran | {"outcome": "deviates", "deviation": deviation}
-
-    @cached_property
-    def _seen(self) -> Observation | TargetError:
-        try:
-            return self._observed(self.seed)
-        except TargetError as error:
-            return error
-
-    def _observed(self, seed: int) -> Observation:
-        target = imported(self.target) if isinstance(self.target, str) else self.target
-        subject = subject_of(target, [self.spec], self.dialect, self.options)
-        variation = Variation.of(subject, self.reference)
-        return observe(subject, variation, dtype=self.dtype, seed=seed, timeout=self.timeout)
-
-    @cached_property
-    def _explained(self) -> tuple[tuple[Explanation, ...], tuple[str, ...]]:
-        """What explains the target, and why nothing could."""
-        assert isinstance(self._seen, Observation)
-        search = Search(self._seen, lambda: self._observed(self.seed + FRESH))
-        try:
-            return tuple(search.explanations([self.spec], self.dialect)), ()
-        except TargetError as error:
-            return (), (f"nothing confirmed an explanation: {error}",)

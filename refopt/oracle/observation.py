@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -169,27 +169,36 @@ def measure(hypothesis: Hypothesis, seen: Observation, precision: Precision) -> 
 def _measured(
     hypothesis: Hypothesis, probe: Probe, trace: Trace, format: Format, precision: Precision
 ) -> Distance:
+    lr = hypothesis.at(probe).lr
+    worst, first, decided = 0.0, None, True
+    for step, params in enumerate(expected(hypothesis, probe, trace, format, precision), 1):
+        for i, (got, value) in enumerate(zip(trace.params[step - 1], params, strict=True)):
+            errors = distance(got, value)
+            farthest = float(np.max(errors, initial=0.0))
+            worst = max(worst, farthest)
+            decided = decided and bool(np.all(np.isfinite(value.error)))
+            if first is None and farthest > 1:
+                index = tuple(int(j) for j in np.argwhere(errors > 1)[0])
+                values = {**probe.hyperparameters, "lr": lr * trace.rates[step - 1]}
+                first = _deviation(probe.id, step, i, index, got, value, format, values)
+    return Distance(worst, first, decided)
+
+
+def expected(
+    hypothesis: Hypothesis, probe: Probe, trace: Trace, format: Format, precision: Precision
+) -> Iterator[list[Bounded]]:
+    """The parameters after each step, with their bounds, as the hypothesis has them."""
     optimizer = hypothesis.at(probe)
     lr = optimizer.lr
     optimizer = hypothesis.change(optimizer.lifted(lambda _, value: bounded(value, precision)))
     params = [Bounded.exact(p, format) for p in probe.params]
     state = optimizer.init(params)
-    worst, first, decided = 0.0, None, True
     for step, (gradients, rate) in enumerate(zip(probe.gradients, trace.rates, strict=True), 1):
         grads = [None if g is None else Bounded.exact(g, format) for g in gradients]
         params, state = optimizer.step(params, grads, state, lr=bounded(lr * rate, precision))
-        for i, (got, expected) in enumerate(zip(trace.params[step - 1], params, strict=True)):
-            errors = distance(got, expected)
-            farthest = float(np.max(errors, initial=0.0))
-            worst = max(worst, farthest)
-            decided = decided and bool(np.all(np.isfinite(expected.error)))
-            if first is None and farthest > 1:
-                index = tuple(int(j) for j in np.argwhere(errors > 1)[0])
-                values = {**probe.hyperparameters, "lr": lr * rate}
-                first = _deviation(probe.id, step, i, index, got, expected, format, values)
+        yield params
         if step == trace.resumed_after:
             state = hypothesis.reload(state, optimizer.init(params))
-    return Distance(worst, first, decided)
 
 
 def bounded(value: float, precision: Precision) -> Bounded:

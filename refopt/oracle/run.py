@@ -9,12 +9,24 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from refopt.adapters.adapter import Adapter, Session, TargetError, raised
 from refopt.oracle.probes import Gradients, Probe
+
+Layout = Literal["contiguous", "gaps", "columns", "backwards", "offset"]
+
+_LAYOUTS: Final[Mapping[Layout, Callable[[np.ndarray], np.ndarray]]] = {
+    "contiguous": np.empty_like,
+    "gaps": lambda p: np.empty((*p.shape, 2), p.dtype)[..., 0],
+    "columns": lambda p: np.empty(p.shape[::-1], p.dtype).T,
+    "backwards": lambda p: np.empty(p.shape, p.dtype)[(slice(None, None, -1),) * p.ndim],
+    "offset": lambda p: np.empty(p.size + 1, p.dtype)[1:].reshape(p.shape),
+}
+"""Memory for a gradient of a parameter: as usual; with gaps between elements; column by column;
+from the last element to the first; not where vector registers would have it."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,83 @@ class Worker:
                 self._results.put((None, error))
 
 
+class Started:
+    """A started target, whose every answer is checked.
+
+    Args:
+        adapter: starts it, and starts it afresh.
+        params: the parameters before the first step.
+        hyperparameters: what to start it with.
+        worker: where to run it.
+        layout: how the memory of its gradients looks; the caller uses it in every step anew.
+
+    Raises:
+        TargetError: the target raised, hung, changed its inputs, or returned something other than
+            arrays of the shapes and dtypes of the parameters.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        params: Sequence[np.ndarray],
+        hyperparameters: Mapping[str, Any],
+        worker: Worker,
+        layout: Layout = "contiguous",
+    ) -> None:
+        self.params = list(params)
+        self._adapter, self._hyperparameters, self._worker = adapter, hyperparameters, worker
+        self._buffers = [_LAYOUTS[layout](p) for p in params]
+        self._session = self._start(self.params)
+
+    @property
+    def takes_rates(self) -> bool:
+        """Whether its learning rate can be changed."""
+        return hasattr(self._session, "set_lr")
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether it can be saved and loaded."""
+        session = self._session
+        return hasattr(session, "state_dict") and hasattr(session, "load_state_dict")
+
+    @property
+    def session(self) -> Session:
+        """The target itself."""
+        return self._session
+
+    def set_lr(self, lr: float) -> None:
+        """Changes the learning rate."""
+        self._worker.call("set_lr", partial(self._session.set_lr, lr))  # type: ignore[attr-defined]
+
+    def step(self, where: str, grads: Gradients) -> list[np.ndarray]:
+        """One step, which errors call by its place."""
+        given = _filled(self._buffers, grads)
+        returned = self._worker.call(where, partial(self._session.step, list(given)))
+        _check_unchanged(where, given, grads)
+        self.params = checked(where, returned, self.params)
+        return self.params
+
+    def resume(self) -> Session:
+        """Saves it and goes on with a fresh one that loads this; returns the old one."""
+        old: Any = self._session
+        fresh: Any = self._start(self.params)
+        saved = self._worker.call("state_dict", old.state_dict)
+        self._worker.call("load_state_dict", partial(fresh.load_state_dict, saved))
+        self._session = fresh
+        return old  # type: ignore[no-any-return]
+
+    def _start(self, params: Sequence[np.ndarray]) -> Session:
+        taken = self._adapter.accepted()
+        given = self._hyperparameters
+        values = ", ".join(f"{n}={value!r}" for n, value in given.items() if n in taken)
+        copies = [p.copy() for p in params]
+        session: Session = self._worker.call(
+            f"starting the target with {values or 'no hyperparameters'}",
+            partial(self._adapter.start, copies, given),
+        )
+        return session
+
+
 def run(
     adapter: Adapter, probe: Probe, hyperparameters: Mapping[str, Any], lr: float, worker: Worker
 ) -> Trace:
@@ -96,49 +185,29 @@ def run(
         worker: where to run it.
 
     Raises:
-        TargetError: the target raised, hung, changed its inputs, or returned something other than
-            arrays of the shapes and dtypes of the parameters.
+        TargetError: as :class:`Started` has it.
     """
-
-    def start(params: Sequence[np.ndarray]) -> Session:
-        return adapter.start([p.copy() for p in params], hyperparameters)
-
-    taken = adapter.accepted()
-    values = ", ".join(f"{n}={value!r}" for n, value in hyperparameters.items() if n in taken)
-    starting = f"starting the target with {values or 'no hyperparameters'}"
-    session = worker.call(starting, partial(start, probe.params))
+    layout: Layout = "gaps" if probe.is_strided else "contiguous"
+    target = Started(adapter, probe.params, hyperparameters, worker, layout)
     rates, notes = probe.rates, []
     changes_rate = len(set(rates)) > 1
-    if changes_rate and not hasattr(session, "set_lr"):
+    if changes_rate and not target.takes_rates:
         changes_rate, rates = False, (1.0,) * len(rates)
         notes.append("the target has no set_lr: changes of the learning rate were not exercised")
     resumes = probe.resumes_after
-    if resumes and not (hasattr(session, "state_dict") and hasattr(session, "load_state_dict")):
+    if resumes and not target.can_resume:
         resumes = None
         notes.append(
             "the target lacks state_dict or load_state_dict: saving and loading was not exercised"
         )
-    buffers = [_buffer(p, probe.is_strided) for p in probe.params]
     params: list[list[np.ndarray]] = []
     for step, (grads, rate) in enumerate(zip(probe.gradients, rates, strict=True), 1):
-        where = f"step {step} of probe {probe.id!r}"
         if changes_rate:
-            worker.call("set_lr", partial(session.set_lr, lr * rate))
-        given = _filled(buffers, grads)
-        returned = worker.call(where, partial(session.step, list(given)))
-        _check_unchanged(where, given, grads)
-        params.append(_checked(where, returned, probe.params))
+            target.set_lr(lr * rate)
+        params.append(target.step(f"step {step} of probe {probe.id!r}", grads))
         if step == resumes:
-            fresh = worker.call(starting, partial(start, params[-1]))
-            saved = worker.call("state_dict", session.state_dict)
-            worker.call("load_state_dict", partial(fresh.load_state_dict, saved))
-            session = fresh
+            target.resume()
     return Trace(params, rates, tuple(notes), resumes)
-
-
-def _buffer(param: np.ndarray, is_strided: bool) -> np.ndarray:
-    """Memory for a gradient, which the caller uses in every step anew."""
-    return np.empty((*param.shape, 2), param.dtype)[..., 0] if is_strided else np.empty_like(param)
 
 
 def _filled(buffers: Sequence[np.ndarray], grads: Gradients) -> list[np.ndarray | None]:
@@ -163,7 +232,12 @@ def _check_unchanged(where: str, given: Sequence[np.ndarray | None], grads: Grad
             )
 
 
-def _checked(where: str, returned: Any, params: Sequence[np.ndarray]) -> list[np.ndarray]:
+def checked(where: str, returned: Any, params: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a step returned, once it is found to be arrays like the parameters.
+
+    Raises:
+        TargetError: it is not.
+    """
     if not isinstance(returned, list | tuple):
         raise TargetError(
             f"{where} returned {type(returned).__name__}; step(grads) must return the list of "

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from threading import TIMEOUT_MAX
 from typing import Any
 
 from refopt import specification
-from refopt.adapters.adapt import adapt, framework
+from refopt.adapters.adapt import adapt, framework, imported
 from refopt.adapters.adapter import Adapter, Part
 from refopt.arithmetic.bounds import FORMATS
 from refopt.optimizer import Optimizer
@@ -47,6 +47,26 @@ def subject_of(
         if dialect is not None:
             defaults |= specification.canonical_defaults(forms)
     return Subject(adapt((Part(target, arguments, options=options),), kind), defaults)
+
+
+def finder(
+    target: Any, spec: str, dialect: str | None, options: Mapping[str, Any] | None
+) -> Callable[[], Subject]:
+    """What finds a target, given as it is or by name, when it is first asked for.
+
+    Raises TargetError there, so that a check can say why it could not be run.
+    """
+
+    def find() -> Subject:
+        found = imported(target) if isinstance(target, str) else target
+        return subject_of(found, [spec], dialect, options or {})
+
+    return find
+
+
+def named(target: Any) -> str:
+    """How verdicts call a target: by the name it is given by, or its module and name."""
+    return target if isinstance(target, str) else described(target)
 
 
 def described(target: Any) -> str:
