@@ -253,7 +253,8 @@ def resolve(expression: str, dialect: str | None = None) -> Optimizer:
     'weight_decay_before(count_missing(adam_epsilon_hat))'
 
     Raises:
-        SpecificationError: nothing in the expression has that dialect.
+        SpecificationError: nothing in the expression has that dialect, or its form there lacks a
+            hyperparameter that the expression gives.
     """
     from refopt.catalog import build  # with NumPy, which those who only read do without
 
@@ -267,7 +268,11 @@ def resolve(expression: str, dialect: str | None = None) -> Optimizer:
             return load(name).dialects[dialect].form
         return None
 
-    optimizer = build(expression, form)
+    try:
+        optimizer = build(expression, form)
+    except TypeError as error:
+        build(expression)  # what the canonical form does not take either is no matter of dialects
+        raise SpecificationError(f"{expression!r} as {dialect!r} has it: {error}") from None
     if not used:
         known = ", ".join(dialect_keys(expression)) or "none"
         raise SpecificationError(

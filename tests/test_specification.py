@@ -363,6 +363,18 @@ def test_an_expression_without_the_dialect_is_an_error() -> None:
         resolve("adam", "qqq")
 
 
+def test_a_hyperparameter_that_the_dialect_lacks_is_an_error() -> None:
+    with pytest.raises(
+        SpecificationError, match=r"'keras' has it: .* no hyperparameter 'dampening'"
+    ):
+        resolve("sgd(dampening=0.5)", "keras")
+
+
+def test_a_hyperparameter_that_nobody_has_is_no_matter_of_dialects() -> None:
+    with pytest.raises(TypeError, match="adam has no hyperparameter 'qqq'"):
+        resolve("adam(qqq=1)", "keras")
+
+
 def test_without_a_dialect_an_expression_is_canonical() -> None:
     assert resolve("lookahead(adam, 6)") == build("lookahead(adam, 6)")
 
