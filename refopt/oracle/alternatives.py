@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Final, Literal, NamedTuple, TypeVar
 
 from refopt.hyperparameters import DECAY_RATES, DOMAINS, Boolean, Interval
@@ -20,11 +21,31 @@ Kind = Literal["array", "scalar", "count", "flag", "other"]
 """What a name or an expression stands for; a count is an integer such as the step."""
 
 
+Place = tuple[tuple[str, int], ...]
+"""Where a part of an expression is: the fields to go down, with the index in those of lists."""
+
+
 class Change(NamedTuple):
-    """An expression that stands in place of another, and the difference in words."""
+    """An expression in place of a part of another: the difference in words, its kind, and where."""
 
     words: str
     node: ast.expr
+    kind: str = ""
+    place: Place = ()
+
+
+class Changed(NamedTuple):
+    """A statement in place of another, the difference in words, and its kind."""
+
+    words: str
+    statement: ast.stmt
+    kind: str
+
+
+COMMON: Final = frozenset(
+    {"quantity", "left out", "epsilon", "step count", "state", "norm", "choice"}
+)
+"""The kinds of changes of a line that are common enough to come together with others."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +54,7 @@ class Scope:
 
     Attributes:
         kinds: the names that it may read, and what they stand for.
-        updated: the state that statements before it have updated.
+        updated: the state that statements before it have updated, with what it averages.
         states: the names of the state.
         hyperparameters: their names.
         readable: what a function of its kind could read as well: ``lr``, ``t``, ...
@@ -42,7 +63,7 @@ class Scope:
     """
 
     kinds: Mapping[str, Kind]
-    updated: frozenset[str]
+    updated: Mapping[str, ast.expr | None]
     states: tuple[str, ...]
     hyperparameters: tuple[str, ...]
     readable: frozenset[str]
@@ -111,33 +132,79 @@ def kind_of_hyperparameter(name: str) -> Kind:
     return "flag" if isinstance(domain, Boolean) else "other"
 
 
-def of_statement(statement: ast.stmt, scope: Scope) -> Iterator[tuple[str, ast.stmt]]:
-    """Every change of a statement, in words and as code; none twice, none that means the same."""
-    if not isinstance(statement, ast.Assign | ast.Return) or statement.value is None:
-        return
+def are_alike(first: str, second: str) -> bool:
+    """Whether two hyperparameters are numbers of the same range."""
+    one, other = DOMAINS[first], DOMAINS[second]
+    if not isinstance(one, Interval) or not isinstance(other, Interval):
+        return False
+    return (one.low, one.high, one.integer) == (other.low, other.high, other.integer)
+
+
+def of_statement(statement: ast.stmt, scope: Scope) -> Iterator[Changed]:
+    """Every change of a statement; none twice, and none that means the same."""
     seen = {ast.unparse(statement)}
-    for words, value in _of_value(statement, statement.value, scope):
-        changed = _with(statement, value=simplified(value))
+    for change in _of_value(statement, scope):
+        changed = _with_changes(statement, change)
         text = ast.unparse(changed)
         if text not in seen:
             seen.add(text)
-            yield words, changed
+            yield Changed(change.words, changed, change.kind)
 
 
-def _of_value(
-    statement: ast.Assign | ast.Return, value: ast.expr, scope: Scope
-) -> Iterator[Change]:
+def twice_of_statement(statement: ast.stmt, scope: Scope) -> Iterator[Changed]:
+    """Two changes of one kind in the same statement, of parts that do not overlap."""
+    changes = list(_of_value(statement, scope))
+    for first, second in combinations(changes, 2):
+        if first.kind == second.kind and _are_apart(first.place, second.place):
+            words = f"{first.words}, and {second.words}"
+            yield Changed(words, _with_changes(statement, first, second), first.kind)
+
+
+def _are_apart(first: Place, second: Place) -> bool:
+    length = min(len(first), len(second))
+    return first[:length] != second[:length]
+
+
+def _with_changes(statement: ast.stmt, *changes: Change) -> ast.stmt:
+    value: ast.expr = statement.value  # type: ignore[attr-defined]
+    for change in changes:
+        value = _put(value, change.place, change.node)
+    return _with(statement, value=simplified(value))
+
+
+def _put(node: ast.expr, place: Place, part: ast.expr) -> ast.expr:
+    """An expression with another part at a place."""
+    if not place:
+        return part
+    (field, i), *rest = place
+    value = getattr(node, field)
+    if not isinstance(value, list):
+        return _with(node, **{field: _put(value, tuple(rest), part)})
+    items = [*value[:i], _put(value[i], tuple(rest), part), *value[i + 1 :]]
+    return _with(node, **{field: items})
+
+
+def _of_value(statement: ast.stmt, scope: Scope) -> Iterator[Change]:
     match statement:
-        case ast.Assign(targets=[ast.Name(id=name)]):
-            yield from _of_assigned(name, value, scope)
-        case ast.Return() if scope.identity is not None:
-            for test, words in {
-                f"xp.ndim({scope.identity}) > 1": "only for parameters of two axes and more",
-                f"xp.ndim({scope.identity}) > 0": "only for parameters with axes",
-            }.items():
-                unchanged = named(scope.identity)
-                yield Change(words, _call("where", expression(test), value, unchanged))
-    yield from _within(value, scope, ())
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            yield from _of_kind("state", _of_state(name, value, scope))
+            yield from _of_kind("norm", _of_norm(name, value, scope))
+            yield from _within(value, scope, ())
+        case ast.Assign(value=value):
+            yield from _within(value, scope, ())
+        case ast.Return(value=ast.expr() as value):
+            if scope.identity is not None:
+                yield from _of_kind("condition", _of_gates(value, scope.identity))
+            yield from _within(value, scope, ())
+
+
+def _of_gates(value: ast.expr, identity: str) -> Iterator[Change]:
+    """A variant that leaves some parameters alone."""
+    for test, words in {
+        f"xp.ndim({identity}) > 1": "only for parameters of two axes and more",
+        f"xp.ndim({identity}) > 0": "only for parameters with axes",
+    }.items():
+        yield Change(words, _call("where", expression(test), value, named(identity)))
 
 
 Path = tuple[tuple[ast.expr, str], ...]
@@ -147,19 +214,14 @@ Path = tuple[tuple[ast.expr, str], ...]
 def _within(node: ast.expr, scope: Scope, path: Path) -> Iterator[Change]:
     """An expression with itself or one of its parts changed."""
     yield from _of_expression(node, scope, path)
+    if isinstance(node, ast.GeneratorExp | ast.ListComp):
+        targets = [comprehension.target for comprehension in node.generators]
+        bound: dict[str, Kind] = {t.id: "array" for t in targets if isinstance(t, ast.Name)}
+        scope = replace(scope, kinds={**scope.kinds, **bound})
     for field, part in _parts(node):
-        inside = scope
-        if isinstance(node, ast.GeneratorExp | ast.ListComp):
-            bound = {t.id: "array" for c in node.generators if isinstance(t := c.target, ast.Name)}
-            inside = replace(scope, kinds={**scope.kinds, **bound})  # type: ignore[dict-item]
-        if isinstance(part, ast.expr):
-            for change in _within(part, inside, ((node, field), *path)):
-                yield change._replace(node=_with(node, **{field: change.node}))
-            continue
-        for i, item in enumerate(part):
-            for change in _within(item, inside, ((node, field), *path)):
-                items = [*part[:i], change.node, *part[i + 1 :]]
-                yield change._replace(node=_with(node, **{field: items}))
+        for i, item in enumerate(part if isinstance(part, list) else [part]):
+            for change in _within(item, scope, ((node, field), *path)):
+                yield change._replace(place=((field, i), *change.place))
 
 
 def _parts(node: ast.expr) -> Iterator[tuple[str, ast.expr | list[ast.expr]]]:
@@ -190,27 +252,28 @@ def _parts(node: ast.expr) -> Iterator[tuple[str, ast.expr | list[ast.expr]]]:
 # Statements
 
 
-def _of_assigned(name: str, value: ast.expr, scope: Scope) -> Iterator[Change]:
-    """What becomes of a quantity as a whole."""
+def _of_state(name: str, value: ast.expr, scope: Scope) -> Iterator[Change]:
+    """What becomes of the update of a state."""
+    if name not in scope.states:
+        return
     own = named(name)
-    if name in scope.states:
-        yield Change(f"{said(own)} is not updated", own)
-        if "eps" in scope.hyperparameters:
-            yield Change(f"epsilon accumulates in {said(own)}", _sum(value, named("eps")))
-        match value:
-            case ast.BinOp(
-                left=ast.BinOp(op=ast.Mult()),
-                op=ast.Add(),
-                right=ast.BinOp(op=ast.Mult(), right=first),
-            ) if scope.has("t"):
-                start = _call("where", expression("t == 1"), first, value)
-                yield Change(f"{said(own)} starts at its first value instead of zero", start)
-    if scope.kind(value) == "scalar" and _is_quotient(value):
-        one = ast.Constant(1.0)
-        yield Change(f"{said(own)} is at most 1", _call("minimum", value, one))
-        yield Change(f"{said(own)} is at least 1", _call("maximum", value, one))
-    if name.startswith("norm"):
-        yield from _of_norm(own, value)
+    yield Change(f"{said(own)} is not updated", own)
+    if "eps" in scope.hyperparameters:
+        yield Change(f"epsilon accumulates in {said(own)}", _sum(value, named("eps")))
+    news = news_of(value)
+    if news is not None and scope.has("t"):
+        start = _call("where", expression("t == 1"), news, value)
+        yield Change(f"{said(own)} starts at its first value instead of zero", start)
+
+
+def news_of(value: ast.expr) -> ast.expr | None:
+    """What a moving average averages: y in ``rate * x + weight * y``."""
+    match value:
+        case ast.BinOp(
+            left=ast.BinOp(op=ast.Mult()), op=ast.Add(), right=ast.BinOp(op=ast.Mult(), right=news)
+        ):
+            return news
+    return None
 
 
 def _is_quotient(value: ast.expr) -> bool:
@@ -222,8 +285,15 @@ def _is_quotient(value: ast.expr) -> bool:
     return False
 
 
-def _of_norm(own: ast.expr, value: ast.expr) -> Iterator[Change]:
-    """Norms of other kinds."""
+def _of_norm(name: str, value: ast.expr, scope: Scope) -> Iterator[Change]:
+    """Limits of ratios, and norms of other kinds."""
+    own = named(name)
+    if scope.kind(value) == "scalar" and _is_quotient(value):
+        one = ast.Constant(1.0)
+        yield Change(f"{said(own)} is at most 1", _call("minimum", value, one))
+        yield Change(f"{said(own)} is at least 1", _call("maximum", value, one))
+    if not name.startswith("norm"):
+        return
     yield Change(f"{said(own)} is at most 10", _call("minimum", value, ast.Constant(10.0)))
     match value:
         case ast.Call(
@@ -266,17 +336,24 @@ def _of_expression(node: ast.expr, scope: Scope, path: Path) -> Iterator[Change]
         case ast.Name(id=name):
             yield from _of_name(name, scope, path)
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            yield from _of_number(value, path)
+            yield from _of_kind("number", _of_number(value, path))
         case ast.BinOp(op=ast.BitOr() | ast.BitAnd()):
-            yield from _of_conditions(node, scope)
+            yield from _of_kind("condition", _of_conditions(node, scope))
         case ast.BinOp():
             yield from _of_operation(node, scope)
+            yield from _of_kind("quantity", _of_terms(node, scope))
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             for other in _COMPARED[type(op)]:
                 changed = ast.Compare(left, [other()], [right])
-                yield Change(f"{said(changed)} instead of {said(node)}", changed)
+                yield Change(f"{said(changed)} instead of {said(node)}", changed, "condition")
         case ast.Call(func=ast.Attribute(attr=function), args=arguments):
-            yield from _of_call(node, function, arguments, scope)
+            yield from _of_kind("choice", _of_choice(node, function, arguments, scope))
+            yield from _of_kind("left out", _without_function(function, arguments))
+            yield from _of_kind("epsilon", _moved_outside(node, function, arguments))
+
+
+def _of_kind(kind: str, changes: Iterator[Change]) -> Iterator[Change]:
+    return (change._replace(kind=kind) for change in changes)
 
 
 _COMPARED: Final[dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]]] = {
@@ -292,19 +369,17 @@ _COMPARED: Final[dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]]] = {
 def _of_name(name: str, scope: Scope, path: Path) -> Iterator[Change]:
     kind = scope.kinds.get(name, "other")
     if name in scope.hyperparameters:
-        yield from _of_hyperparameter(name, scope, path)
-    elif kind == "count":
-        yield from _of_count(name)
+        yield from _of_kind("quantity", _other_hyperparameters(name, scope, path))
+        yield from _of_kind("factor", _scaled_hyperparameters(name, scope))
+    elif name == "t":
+        changes = (Change(words, expression(text)) for text, words in COUNTS.items())
+        yield from _of_kind("step count", changes)
     elif kind == "array":
-        yield from _of_array(name, scope, path)
+        yield from _of_kind("quantity", _other_arrays(name, scope, path))
+        yield from _of_kind("factor", _scaled_arrays(name, scope, path))
     elif kind == "scalar":
-        yield from _of_scalar(name, scope)
-
-
-def _of_count(name: str) -> Iterator[Change]:
-    if name == "t":
-        for text, words in COUNTS.items():
-            yield Change(words, expression(text))
+        yield from _of_kind("quantity", _other_scalars(name, scope))
+        yield from _of_kind("factor", _scaled_scalars(name, scope))
 
 
 COUNTS: Final = {
@@ -316,21 +391,22 @@ COUNTS: Final = {
 """What may stand for the step count, and what is said of it."""
 
 
-def _of_hyperparameter(name: str, scope: Scope, path: Path) -> Iterator[Change]:
-    own = named(name)
+def _other_hyperparameters(name: str, scope: Scope, path: Path) -> Iterator[Change]:
     for other in scope.hyperparameters:
-        if other != name and DOMAINS[other] == DOMAINS[name]:
-            yield Change(f"{said(named(other))} in place of {said(own)}", named(other))
+        if other != name and are_alike(other, name):
+            yield Change(f"{said(named(other))} in place of {said(named(name))}", named(other))
     domain = DOMAINS[name]
-    if scope.kinds.get(name) != "scalar" or not isinstance(domain, Interval):
-        return
-    if domain.high == 1:
-        if not _is_complement(path):
-            yield Change(f"1 - {name} in place of {name}", _complement(name))
-    else:
-        yield Change(f"{said(own)} is squared", expression(f"{name}**2"))
-        yield Change(f"{said(own)} is doubled", expression(f"2 * {name}"))
-        yield Change(f"{said(own)} is halved", expression(f"{name} / 2"))
+    if isinstance(domain, Interval) and domain.high == 1 and not _is_complement(path):
+        yield Change(f"1 - {name} in place of {name}", _complement(name))
+
+
+def _scaled_hyperparameters(name: str, scope: Scope) -> Iterator[Change]:
+    own = said(named(name))
+    domain = DOMAINS[name]
+    if scope.kinds.get(name) == "scalar" and isinstance(domain, Interval) and domain.high > 1:
+        yield Change(f"{own} is squared", expression(f"{name}**2"))
+        yield Change(f"{own} is doubled", expression(f"2 * {name}"))
+        yield Change(f"{own} is halved", expression(f"{name} / 2"))
     if name == "eps" and "beta2" in scope.hyperparameters and scope.has("t"):
         for sign in "*/":
             text = f"eps {sign} xp.sqrt(1 - beta2**t)"
@@ -345,30 +421,36 @@ def _is_complement(path: Path) -> bool:
     return False
 
 
-def _of_array(name: str, scope: Scope, path: Path) -> Iterator[Change]:
+def _other_arrays(name: str, scope: Scope, path: Path) -> Iterator[Change]:
     own = named(name)
     for other, kind in scope.kinds.items():
         if kind == "array" and other != name:
             yield Change(f"{said(named(other))} in place of {said(own)}", named(other))
     if name in scope.updated:
         yield Change(f"{said(own)} from before its update", named(f"{name}_old"))
-    elif name == scope.target:
+        news = scope.updated[name]
+        if news is not None:
+            yield Change(f"{said(news)} in place of {said(own)}", news)
+    if _is_field(path, ast.Pow, "left"):
+        for other in [state for state in scope.states if state != name]:
+            words = f"the square of the difference from {said(named(other))}"
+            yield Change(words, expression(f"{name} - {other}"))
+
+
+def _scaled_arrays(name: str, scope: Scope, path: Path) -> Iterator[Change]:
+    if name == scope.target and name not in scope.updated:
         return  # what is done to it here might as well be done where it is returned
-    is_squared = _is_field(path, ast.Pow, "left")
-    if not is_squared:
+    own = named(name)
+    if not _is_field(path, ast.Pow, "left"):
         yield Change(f"{said(own)} is squared", expression(f"{name}**2"))
         if name in ("theta", "theta_old", "h", "g"):
             yield Change(f"the sign of {said(own)} in its place", _call("sign", own))
         for other in ("lr", *scope.rates):
-            if other not in scope.kinds and other not in scope.readable:
-                continue
-            words = f"{said(own)} is multiplied by {said(named(other))}"
-            yield Change(words, expression(f"{other} * {name}"))
-    else:
-        for other in scope.states:
-            if other != name:
-                words = f"the square of the difference from {said(named(other))}"
-                yield Change(words, expression(f"{name} - {other}"))
+            if scope.has(other):
+                words = f"{said(own)} is multiplied by {said(named(other))}"
+                yield Change(words, expression(f"{other} * {name}"))
+    if _is_field(path, ast.Div, "right"):
+        yield Change(f"the root of {said(own)} in its place", _call("sqrt", own))
     if name in scope.states and scope.has("t"):
         yield Change(f"{said(own)} is divided by the step count", expression(f"{name} / t"))
         for rate in scope.rates:
@@ -376,16 +458,20 @@ def _of_array(name: str, scope: Scope, path: Path) -> Iterator[Change]:
             yield Change(words, expression(f"{name} / (1 - {rate}**t)"))
 
 
-def _of_scalar(name: str, scope: Scope) -> Iterator[Change]:
-    own = named(name)
+def _other_scalars(name: str, scope: Scope) -> Iterator[Change]:
     for other, kind in scope.kinds.items():
-        if kind == "scalar" and other != name:
-            if other not in scope.hyperparameters or other in DECAY_RATES:
-                yield Change(f"{said(named(other))} in place of {said(own)}", named(other))
-            if other not in scope.hyperparameters and scope.states:
-                words = f"{said(own)} is multiplied by {said(named(other))}"
-                yield Change(words, expression(f"{name} * {other}"))
-    yield Change(f"{said(own)} is squared", expression(f"{name}**2"))
+        is_free = other not in scope.hyperparameters or other in DECAY_RATES
+        if kind == "scalar" and other != name and is_free:
+            yield Change(f"{said(named(other))} in place of {said(named(name))}", named(other))
+
+
+def _scaled_scalars(name: str, scope: Scope) -> Iterator[Change]:
+    own = said(named(name))
+    yield Change(f"{own} is squared", expression(f"{name}**2"))
+    for other, kind in scope.kinds.items():
+        if kind == "scalar" and other not in (name, *scope.hyperparameters) and scope.states:
+            words = f"{own} is multiplied by {said(named(other))}"
+            yield Change(words, expression(f"{name} * {other}"))
 
 
 def _of_number(value: float, path: Path) -> Iterator[Change]:
@@ -416,14 +502,19 @@ _EXCHANGED: Final[dict[type[ast.operator], tuple[type[ast.operator], str]]] = {
 
 def _of_operation(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
     left, op, right = node.left, node.op, node.right
-    yield from _left_out(left, op, right)
+    yield from _of_kind("left out", _left_out(left, op, right))
+    yield from _of_kind("operator", _with_another_operator(node, scope))
+    yield from _of_kind("order", _ordered_otherwise(left, op, right))
+    yield from _of_kind("epsilon", _moved_inside(left, op, right))
+
+
+def _with_another_operator(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
+    left, op, right = node.left, node.op, node.right
     match op:
         case ast.Pow():
-            yield Change(
-                f"{said(left)} times {said(right)} instead of to that power",
-                ast.BinOp(left, ast.Mult(), right),
-            )
-            if right == ast.Constant(2) or ast.unparse(right) == "2":
+            words = f"{said(left)} times {said(right)} instead of to that power"
+            yield Change(words, ast.BinOp(left, ast.Mult(), right))
+            if ast.unparse(right) == "2":
                 yield Change(f"the magnitude of {said(left)}, not squared", _call("abs", left))
         case ast.Mult() if scope.kind(left) != "array" and scope.kind(right) == "array":
             words = f"{said(left)} is a divisor instead of a factor"
@@ -431,15 +522,29 @@ def _of_operation(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
         case ast.Add() | ast.Sub() | ast.Mult() | ast.Div():
             other, words = _EXCHANGED[type(op)]
             yield Change(f"{said(right)} is {words}", ast.BinOp(left, other(), right))
-    if isinstance(op, ast.Sub | ast.Div):
-        words = f"{said(left)} and {said(right)} exchanged"
-        yield Change(words, ast.BinOp(right, op, left))
     if isinstance(op, ast.Add) and scope.kind(node) == "array":
         words = f"{said(left)} is subtracted instead of added"
         yield Change(words, ast.BinOp(right, ast.Sub(), left))
+
+
+def _ordered_otherwise(left: ast.expr, op: ast.operator, right: ast.expr) -> Iterator[Change]:
+    if isinstance(op, ast.Sub | ast.Div):
+        words = f"{said(left)} and {said(right)} exchanged"
+        yield Change(words, ast.BinOp(right, op, left))
     yield from _grouped_otherwise(left, op, right)
     yield from _weights_exchanged(left, op, right)
-    yield from _moved_inside(left, op, right)
+
+
+def _of_terms(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
+    """Another array in place of a whole term."""
+    if not isinstance(node.op, ast.Add) or scope.kind(node) != "array":
+        return
+    for other in [name for name, kind in scope.kinds.items() if kind == "array"]:
+        for field in ("left", "right"):
+            term = getattr(node, field)
+            if isinstance(term, ast.BinOp) and scope.kind(term) == "array":
+                words = f"{said(named(other))} in place of {said(term)}"
+                yield Change(words, _with(node, **{field: named(other)}))
 
 
 def _left_out(left: ast.expr, op: ast.operator, right: ast.expr) -> Iterator[Change]:
@@ -473,8 +578,6 @@ def _is_correction(node: ast.expr) -> bool:
 
 
 _PARENTHESES: Final = "parentheses elsewhere"
-_Product = ast.Mult | ast.Div
-_Sum = ast.Add | ast.Sub
 
 
 def _grouped_otherwise(left: ast.expr, op: ast.operator, right: ast.expr) -> Iterator[Change]:
@@ -549,29 +652,38 @@ def _of_conditions(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
             yield Change(f"also where {said(named(name))} is zero", also)
 
 
-def _of_call(
+def _without_function(function: str, arguments: Sequence[ast.expr]) -> Iterator[Change]:
+    match function, arguments:
+        case "sqrt", [x]:
+            yield Change("without the root", x)
+        case "abs", [x]:
+            yield Change("without the magnitude", x)
+            squared = ast.BinOp(x, ast.Pow(), ast.Constant(2))
+            yield Change(f"the square of {said(x)}, not its magnitude", squared)
+        case "sign" | "sum" | "mean", [x, *_]:
+            yield Change(f"without the {function}", x)
+        case "zeros_like", [x]:
+            yield Change(f"{said(x)} in place of zero", x)
+
+
+def _moved_outside(
+    node: ast.Call, function: str, arguments: Sequence[ast.expr]
+) -> Iterator[Change]:
+    """Epsilon, or whatever is added, outside the root."""
+    match function, arguments:
+        case "sqrt", [ast.BinOp(left=left, op=ast.Add(), right=right)]:
+            outside = _sum(_call("sqrt", left), right)
+            yield Change(f"{said(right)} outside the root", outside)
+            words = f"{said(right)} inside the root as well as outside"
+            yield Change(words, _sum(node, right))
+            words = f"at least {said(right)}, which the reference adds"
+            yield Change(words, _call("sqrt", _call("maximum", left, right)))
+
+
+def _of_choice(
     node: ast.Call, function: str, arguments: Sequence[ast.expr], scope: Scope
 ) -> Iterator[Change]:
     match function, arguments:
-        case "sqrt", [ast.BinOp(left=left, op=ast.Add(), right=right)]:
-            yield Change("without the root", arguments[0])
-            outside = _sum(_call("sqrt", left), right)
-            yield Change(f"{said(right)} outside the root", outside)
-            yield Change(f"{said(right)} inside the root as well as outside", _sum(node, right))
-            words = f"at least {said(right)}, which the reference adds"
-            yield Change(words, _call("sqrt", _call("maximum", left, right)))
-        case "sqrt", [argument]:
-            yield Change("without the root", argument)
-        case "abs", [argument]:
-            yield Change("without the magnitude", argument)
-            squared = ast.BinOp(argument, ast.Pow(), ast.Constant(2))
-            yield Change(f"the square of {said(argument)}, not its magnitude", squared)
-        case "sign", [argument]:
-            yield Change("without the sign", argument)
-        case "sum" | "mean", [argument, *_]:
-            yield Change(f"without the {function}", argument)
-        case "zeros_like", [argument]:
-            yield Change(f"{said(argument)} in place of zero", argument)
         case "maximum" | "minimum", [left, right]:
             other = "minimum" if function == "maximum" else "maximum"
             yield Change(f"the {other} instead of the {function}", _call(other, left, right))

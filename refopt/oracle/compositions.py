@@ -8,7 +8,7 @@ lines (:mod:`refopt.oracle.edits`), with the expression of the optimizer as the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import combinations
@@ -32,6 +32,7 @@ from refopt.layers import (
 )
 from refopt.optimizer import Optimizer, VariantConstructor
 from refopt.oracle import faults
+from refopt.oracle.alternatives import are_alike
 from refopt.oracle.edits import Edit
 from refopt.tree import Tree
 
@@ -110,11 +111,18 @@ TYPICAL: Final[Mapping[str, Sequence[Hyperparameter]]] = {
 def recompositions(optimizer: Optimizer) -> Iterator[Edit]:
     """Every change of the composition of an optimizer, none of them twice."""
     seen = {str(optimizer)}
-    for words, restack in _restackings(optimizer):
-        after = _after(restack, optimizer)
-        if after not in seen:
-            seen.add(after)
-            yield Edit("expression", 1, str(optimizer), after, words, restack)
+    kinds: tuple[tuple[str, Iterable[tuple[str, Restack]]], ...] = (
+        ("composition", _of_variants(optimizer)),
+        ("hyperparameter", _of_hyperparameters(optimizer)),
+        ("form", _of_rule(optimizer, are_forms=True)),
+        ("rule", _of_rule(optimizer, are_forms=False)),
+    )
+    for kind, restackings in kinds:
+        for words, restack in restackings:
+            after = _after(restack, optimizer)
+            if after not in seen:
+                seen.add(after)
+                yield Edit("expression", 1, str(optimizer), after, words, kind, restack)
 
 
 Restack = Callable[[Optimizer], Optimizer]
@@ -126,14 +134,32 @@ def _after(restack: Restack, optimizer: Optimizer) -> str:
     return re.sub(r"\d\.\d{12,}", lambda number: f"{float(number[0]):g}", text)
 
 
-def _restackings(optimizer: Optimizer) -> Iterator[tuple[str, Restack]]:
+def _of_rule(optimizer: Optimizer, are_forms: bool) -> Iterator[tuple[str, Restack]]:
+    """Another rule: another form of the same, or another altogether."""
+    rule = optimizer.layers[0]
+    for name, constructor in catalog.RULES.items():
+        is_form = constructor.default.function.__module__ == _module(rule)
+        if name != rule.name and is_form == are_forms:
+            yield f"{name} where {rule.name} belongs", partial(_restacked, partial(_other, 0, name))
+
+
+def _module(layer: Layer) -> str:
+    return catalog.layer(layer.name).function.__module__
+
+
+def _of_variants(optimizer: Optimizer) -> Iterator[tuple[str, Restack]]:
     for words, change in _of_layers(optimizer):
         yield words, partial(_restacked, change)
+
+
+def _of_hyperparameters(optimizer: Optimizer) -> Iterator[tuple[str, Restack]]:
+    for i, layer in enumerate(optimizer.layers):
+        for words, change in _of_values(i, layer):
+            yield words, partial(_restacked, change)
     for name, rounded in _ROUNDINGS.items():
         yield f"hyperparameters are {name}", partial(_rounded, name, rounded)
-    for name in ("weight_decay",):
-        if name in optimizer.hyperparameters():
-            yield f"{name} and lr exchanged", partial(_rate_exchanged, name)
+    if "weight_decay" in optimizer.hyperparameters():
+        yield "weight_decay and lr exchanged", partial(_rate_exchanged, "weight_decay")
 
 
 Change = Callable[[list[Layer]], None]
@@ -141,9 +167,6 @@ Change = Callable[[list[Layer]], None]
 
 def _of_layers(optimizer: Optimizer) -> Iterator[tuple[str, Change]]:
     rule, *variants = optimizer.layers
-    for name in catalog.RULES:
-        if name != rule.name:
-            yield f"{name} where {rule.name} belongs", partial(_other, 0, name)
     for i, layer in enumerate(variants, 1):
         yield from _of_variant(i, layer, variants)
     names = [variant.name for variant in variants]
@@ -154,7 +177,10 @@ def _of_layers(optimizer: Optimizer) -> Iterator[tuple[str, Change]]:
         for i in _places(_layer(name), optimizer.layers):
             yield words, partial(_added, name, i)
     for i, layer in enumerate(optimizer.layers):
-        yield from _of_hyperparameters(i, layer)
+        if "weight_decay" in layer.hyperparameters and len(layer.hyperparameters) > 1:
+            for name in sorted(_siblings("l2") | {"l2"}):
+                words = f"{name} instead of the decay of {layer.name}"
+                yield words, partial(_decayed_by, i, name)
     if rule.state_names:
         yield "parameters of one shape share their state", partial(_of_kind, 0, faults.Sharing)
 
@@ -203,7 +229,7 @@ def _of_variant(i: int, layer: Layer, variants: Sequence[Layer]) -> Iterator[tup
             yield words, partial(_other, i, window)
 
 
-def _of_hyperparameters(i: int, layer: Layer) -> Iterator[tuple[str, Change]]:
+def _of_values(i: int, layer: Layer) -> Iterator[tuple[str, Change]]:
     """Hyperparameters that are ignored, taken for each other, for their complement or off by 1."""
     defaults = catalog.layer(layer.name).hyperparameters
     for name, default in defaults.items():
@@ -223,19 +249,8 @@ def _of_hyperparameters(i: int, layer: Layer) -> Iterator[tuple[str, Change]]:
         words = f"{' and '.join(rates)} are taken for 1 minus them"
         yield words, partial(_mapped, i, rates, _complement)
     for first, second in combinations(defaults, 2):
-        if _are_alike(first, second):
+        if are_alike(first, second):
             yield f"{first} and {second} exchanged", partial(_exchanged, i, first, second)
-    if "weight_decay" in defaults and len(defaults) > 1:
-        for name in sorted(_siblings("l2") | {"l2"}):
-            yield f"{name} instead of the decay of {layer.name}", partial(_decayed_by, i, name)
-
-
-def _are_alike(first: str, second: str) -> bool:
-    """Whether two hyperparameters are numbers of the same size."""
-    one, other = DOMAINS[first], DOMAINS[second]
-    if not isinstance(one, Interval) or not isinstance(other, Interval):
-        return False
-    return one.integer == other.integer and (one.low, one.high) == (other.low, other.high)
 
 
 def _restacked(change: Change, optimizer: Optimizer) -> Optimizer:

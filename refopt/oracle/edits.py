@@ -22,18 +22,53 @@ from refopt.layers import Function, Layer, Leaf, Rule
 from refopt.optimizer import Optimizer
 from refopt.oracle.alternatives import (
     COUNTS,
+    Changed,
     Kind,
     Scope,
     expression,
     kind_of_argument,
     kind_of_hyperparameter,
     named,
+    news_of,
     of_statement,
+    twice_of_statement,
 )
 from refopt.oracle.wording import said, written
 from refopt.xp import Array, Namespace
 
-__all__ = ["Edit", "Edited", "Source", "edits", "source", "written"]
+__all__ = [
+    "Change",
+    "Edit",
+    "Edited",
+    "Exchangeable",
+    "LineEdit",
+    "Source",
+    "double_edits",
+    "edits",
+    "exchangeable",
+    "source",
+    "written",
+]
+
+
+Statements = tuple[ast.stmt, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a function, wherever it is used.
+
+    Attributes:
+        place: file, line, before, after, description and kind of the edit.
+        rewrite: makes other statements of those of the function.
+        scope: what other functions of the module the statements are to find.
+        keeps_rate: whether the step is multiplied by the learning rate also where a rule reads it.
+    """
+
+    place: Mapping[str, Any]
+    rewrite: Callable[[Statements], Statements]
+    scope: Mapping[str, Any] | None = None
+    keeps_rate: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +81,7 @@ class Edit:
         before: the reference's line.
         after: what stands there instead.
         description: the change in words.
+        kind: of mistake; some come together with others more often.
         apply: makes the change. Raises ValueError where another change has taken the line away.
     """
 
@@ -54,10 +90,24 @@ class Edit:
     before: str
     after: str
     description: str
+    kind: str
     apply: Callable[[Optimizer], Optimizer]
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}\n- {self.before}\n+ {self.after}"
+
+
+@dataclass(frozen=True)
+class LineEdit(Edit):
+    """A change of a line of a layer's function.
+
+    Attributes:
+        index: the layer's place in the stack.
+        change: of the function.
+    """
+
+    index: int
+    change: Change
 
 
 @dataclass(frozen=True)
@@ -139,6 +189,70 @@ _IDENTITIES: Final[Mapping[Stage, str]] = {
 """What the function of a layer of a kind would return to change nothing."""
 
 
+class Exchangeable:
+    """A layer's function whose statements can be exchanged while it is in use.
+
+    It takes whatever its layer can supply, so that it need not be made anew for each edit.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        code = source(layer.function)
+        stage: Stage = type(layer)
+        further = sorted(_SUPPLIED.get(stage, frozenset()) - set(code.arguments))
+        self.original = layer.function
+        self.arguments = (*code.arguments, *further)
+        self.own = code.statements
+        self.reads_rate = "lr" in code.arguments
+        self.__signature__ = _signature(layer.function, self.arguments)
+        self.exchange(())
+
+    def exchange(self, changes: Sequence[Change]) -> None:
+        """Makes it the function with these changes, made one after the other.
+
+        Raises:
+            ValueError: one takes away the line of another.
+        """
+        statements = self.own
+        self.scope: Mapping[str, Any] = self.original.__globals__
+        for change in changes:
+            statements = change.rewrite(statements)
+            self.scope = change.scope or self.scope
+        self.is_step = self.reads_rate or (
+            any("lr" in _reads(statement) for statement in statements)
+            and not any(change.keeps_rate for change in changes)
+        )
+        self.codes = [_code(statement) for statement in statements]
+
+    def __call__(self, *arguments: Any, **hyperparameters: Any) -> Any:
+        """What the function returns."""
+        values = dict(zip(self.arguments, arguments, strict=True))
+        old = {f"{name}_old": value for name, value in values.items()}
+        scope = {**self.scope, **old, **values, **hyperparameters}
+        for code in self.codes:
+            exec(code, scope)  # noqa: S102
+        return scope[_RESULT]
+
+
+class _ExchangeableRule(Rule):
+    """A rule of an exchangeable function."""
+
+    def inward(self, leaves: Sequence[Leaf]) -> None:
+        super().inward(leaves)
+        for leaf in leaves:
+            leaf.scaled = self.function.is_step  # type: ignore[attr-defined]
+
+
+def exchangeable(optimizer: Optimizer) -> tuple[Optimizer, list[Exchangeable]]:
+    """An optimizer whose layers have exchangeable functions, and those functions."""
+    functions = [Exchangeable(layer) for layer in optimizer.layers]
+    layers = []
+    for layer, function in zip(optimizer.layers, functions, strict=True):
+        values = {own.name: getattr(layer, own.name) for own in fields(layer)}
+        kind: Any = _ExchangeableRule if type(layer) is Rule else type(layer)
+        layers.append(kind(**(values | {"function": function})))
+    return replace(optimizer, layers=tuple(layers)), functions
+
+
 @cache
 def _reads(statement: ast.stmt) -> frozenset[str]:
     """The names that a statement reads and layers supply."""
@@ -196,32 +310,25 @@ def edits(optimizer: Optimizer) -> Iterator[Edit]:
     for index, layer in enumerate(optimizer.layers):
         stage: Stage = type(layer)
         for change in _changes(layer.function, stage):
-            yield Edit(**change.place, apply=partial(_changed, index, change))
+            yield _line_edit(index, change)
         yield from _of_initial_state(index, layer)
 
 
-Statements = tuple[ast.stmt, ...]
+def double_edits(optimizer: Optimizer) -> Iterator[Edit]:
+    """Two changes of one kind in the same line."""
+    for index, layer in enumerate(optimizer.layers):
+        stage: Stage = type(layer)
+        for change in _of_lines(source(layer.function), stage, twice_of_statement):
+            yield _line_edit(index, change)
 
 
-@dataclass(frozen=True)
-class _Change:
-    """A change of a function, wherever it is used.
-
-    Attributes:
-        place: file, line, before, after and description of the edit.
-        rewrite: makes other statements of those of the function.
-        scope: what other functions of the module the statements are to find.
-        keeps_rate: whether the step is multiplied by the learning rate also where a rule reads it.
-    """
-
-    place: Mapping[str, Any]
-    rewrite: Callable[[Statements], Statements]
-    scope: Mapping[str, Any] | None = None
-    keeps_rate: bool = False
+def _line_edit(index: int, change: Change) -> LineEdit:
+    apply = partial(_changed, index, change)
+    return LineEdit(**change.place, apply=apply, index=index, change=change)
 
 
 @cache
-def _changes(function: Function, stage: Stage) -> tuple[_Change, ...]:
+def _changes(function: Function, stage: Stage) -> tuple[Change, ...]:
     code = source(function)
     return (
         *_of_lines(code, stage),
@@ -231,7 +338,7 @@ def _changes(function: Function, stage: Stage) -> tuple[_Change, ...]:
     )
 
 
-def _changed(index: int, change: _Change, optimizer: Optimizer) -> Optimizer:
+def _changed(index: int, change: Change, optimizer: Optimizer) -> Optimizer:
     """The optimizer with the function of one layer changed."""
     layers = list(optimizer.layers)
     layer = layers[index]
@@ -260,35 +367,39 @@ class _RuleWithRate(Rule):
 # Lines
 
 
-def _of_lines(code: Source, stage: Stage) -> Iterator[_Change]:
+def _of_lines(
+    code: Source,
+    stage: Stage,
+    changes_of: Callable[[ast.stmt, Scope], Iterator[Changed]] = of_statement,
+) -> Iterator[Change]:
     for position, statement in enumerate(code.statements):
         scope = _scope(code, position, stage)
-        for words, changed in of_statement(statement, scope):
+        for words, changed, kind in changes_of(statement, scope):
             rewrite = partial(_replaced, statement, (changed,))
-            reads_rate = "lr" in _reads(changed) - set(code.arguments)
-            if not (reads_rate and stage is Rule):
-                yield _Change(_place(code, statement, written(changed), words), rewrite)
-                continue
-            yield _Change(
-                _place(code, statement, written(changed), words), rewrite, keeps_rate=True
-            )
-            if scope.target in scope.states:
-                name = said(named(scope.target))
-                inside = f"the learning rate is inside {name}, not on the step"
-                yield _Change(_place(code, statement, written(changed), inside), rewrite)
+            place = _place(code, statement, written(changed), words, kind)
+            reads_rate = stage is Rule and "lr" in _reads(changed) - set(code.arguments)
+            yield Change(place, rewrite, keeps_rate=reads_rate)
+            if reads_rate and scope.target in scope.states:
+                inside = f"the learning rate is inside {said(named(scope.target))}, not on the step"
+                yield Change({**place, "description": inside}, rewrite)
 
 
-def _place(code: Source, statement: ast.stmt, after: str, words: str) -> dict[str, Any]:
+def _place(
+    code: Source, statement: ast.stmt, after: str, words: str, kind: str = "state"
+) -> dict[str, Any]:
     return {
         "file": code.file,
         "line": code.line(statement),
         "before": code.text(statement),
         "after": after,
         "description": words,
+        "kind": kind,
     }
 
 
 def _replaced(old: ast.stmt, new: Statements, statements: Statements) -> Statements:
+    if old not in statements:
+        raise ValueError("the line is not there any more")
     position = statements.index(old)
     return (*statements[:position], *new, *statements[position + 1 :])
 
@@ -301,7 +412,7 @@ def _scope(code: Source, position: int, stage: Stage) -> Scope:
     states = tuple(n for n in code.arguments if kinds[n] == "array" and n not in _READ)
     scope = Scope(
         kinds=kinds,
-        updated=frozenset(),
+        updated={},
         states=states,
         hyperparameters=code.hyperparameters,
         readable=supplied - kinds.keys(),
@@ -312,7 +423,7 @@ def _scope(code: Source, position: int, stage: Stage) -> Scope:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 if name in states:
-                    scope = replace(scope, updated=scope.updated | {name})
+                    scope = replace(scope, updated={**scope.updated, name: news_of(value)})
                 else:
                     scope = replace(scope, kinds={**scope.kinds, name: scope.kind(value)})
     return scope
@@ -325,7 +436,7 @@ _READ: Final = frozenset({"g", "h", "theta", "theta_old", "old", "new"})
 # The order of lines
 
 
-def _of_order(code: Source) -> Iterator[_Change]:
+def _of_order(code: Source) -> Iterator[Change]:
     """States updated earlier, later or twice, and quantities taken anew after an update."""
     body = code.statements[:-1]
     for i, statement in enumerate(body):
@@ -338,7 +449,7 @@ def _of_order(code: Source) -> Iterator[_Change]:
         line = code.text(statement)
         if readers and readers[0] < i and _is_defined(code, i, readers[0]):
             first = code.statements[readers[0]]
-            yield _Change(
+            yield Change(
                 _place(
                     code,
                     first,
@@ -351,18 +462,18 @@ def _of_order(code: Source) -> Iterator[_Change]:
         if len(uses) > 1:
             last = code.statements[readers[-1]]
             words = f"{own} is updated after it is used"
-            yield _Change(
+            yield Change(
                 _place(code, last, f"{code.text(last)}\n{line}", words),
                 partial(_moved, statement, readers[-1]),
             )
         if name in _loaded(statement):
-            yield _Change(
+            yield Change(
                 _place(code, statement, f"{line}\n{line}", f"{own} is updated twice"),
                 partial(_replaced, statement, (statement, statement)),
             )
 
 
-def _taken_anew(code: Source, i: int) -> Iterator[_Change]:
+def _taken_anew(code: Source, i: int) -> Iterator[Change]:
     """A quantity computed again after a state that it depends on was updated."""
     statement = code.statements[i]
     for other in code.statements[i + 1 :]:
@@ -373,7 +484,7 @@ def _taken_anew(code: Source, i: int) -> Iterator[_Change]:
                 "after its update"
             )
             after = f"{code.text(other)}\n{code.text(statement)}"
-            yield _Change(
+            yield Change(
                 _place(code, other, after, words), partial(_replaced, other, (other, statement))
             )
 
@@ -413,7 +524,7 @@ def _names(statement: ast.stmt) -> tuple[str, ...]:
 # The step count
 
 
-def _of_counts(code: Source) -> Iterator[_Change]:
+def _of_counts(code: Source) -> Iterator[Change]:
     """Another step count wherever the function reads it, if it does so more than once."""
     reading = [s for s in code.statements if "t" in _loaded(s)]
     count = sum(
@@ -424,8 +535,8 @@ def _of_counts(code: Source) -> Iterator[_Change]:
     for text, words in COUNTS.items():
         changed = [_Renamed("t", text).visit(ast.parse(ast.unparse(s)).body[0]) for s in reading]
         rewrites = list(zip(reading, changed, strict=True))
-        place = _place(code, reading[0], written(changed[0]), words)
-        yield _Change(place, partial(_all_replaced, rewrites))
+        place = _place(code, reading[0], written(changed[0]), words, "step count")
+        yield Change(place, partial(_all_replaced, rewrites))
 
 
 class _Renamed(ast.NodeTransformer):
@@ -447,7 +558,7 @@ def _all_replaced(
 # Functions that others share
 
 
-def _of_helpers(function: Function) -> Iterator[_Change]:
+def _of_helpers(function: Function) -> Iterator[Change]:
     """Changes of the private functions that a function calls."""
     if isinstance(function, Edited):
         return
@@ -461,9 +572,9 @@ def _of_helpers(function: Function) -> Iterator[_Change]:
     for name in _called(function, module):
         code = source(module[name])
         for statement in _simple(code.statements):
-            for words, changed in of_statement(statement, _scope_of_helper(code)):
-                yield _Change(
-                    _place(code, statement, written(changed), words),
+            for words, changed, kind in of_statement(statement, _scope_of_helper(code)):
+                yield Change(
+                    _place(code, statement, written(changed), words, kind),
                     rewrite=lambda statements: statements,
                     scope=_module_with(function, module, name, statement, changed),
                 )
@@ -498,7 +609,7 @@ def _scope_of_helper(code: Source) -> Scope:
         for node in ast.walk(statement):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 kinds.setdefault(node.id, "other" if node.id == "knots" else "scalar")
-    return Scope(kinds, frozenset(), (), (), frozenset())
+    return Scope(kinds, {}, (), (), frozenset())
 
 
 def _module_with(
@@ -549,11 +660,12 @@ def _of_initial_state(index: int, layer: Layer) -> Iterator[Edit]:
                 if value == "1.0"
                 else f"{name} = {value}",
                 description=f"{own} starts at {words} instead of zero",
+                kind="state",
                 apply=partial(_started_at, index, name, value),
             )
 
 
-def _started(index: int, change: _Change, optimizer: Optimizer) -> Optimizer:
+def _started(index: int, change: Change, optimizer: Optimizer) -> Optimizer:
     layers = list(optimizer.layers)
     initial = layers[index].initial
     assert initial is not None

@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain, combinations
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +21,6 @@ import numpy as np
 from refopt import catalog, specification
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
-from refopt.layers import OnGradients
 from refopt.optimizer import Optimizer
 from refopt.oracle.compositions import recompositions
 from refopt.oracle.edits import Edit, edits, source, written
@@ -34,6 +33,7 @@ from refopt.oracle.observation import (
     observe,
     weigh,
 )
+from refopt.oracle.pairs import are_close, promising, together
 from refopt.oracle.probes import Probe
 from refopt.oracle.run import Trace
 from refopt.oracle.stepping import losses, stepping_edits
@@ -190,7 +190,7 @@ class Search:
         yield _changed(forms[0])
         yield chain.from_iterable(map(_changed, forms[1:4]))
         if len(expressions) == 1:
-            yield _changed_twice(forms[0], self.sieve)
+            yield from _changed_twice(forms[0], self.sieve)
 
 
 def _forms(expression: str) -> Iterator[Candidate]:
@@ -201,7 +201,7 @@ def _forms(expression: str) -> Iterator[Candidate]:
     for key in specification.dialect_keys(expression):
         try:
             optimizer = specification.resolve(expression, key)
-        except TypeError:  # the form lacks a hyperparameter that the expression pins
+        except specification.SpecificationError:  # it lacks a hyperparameter that is pinned
             continue
         if str(optimizer) not in forms:
             forms.add(str(optimizer))
@@ -256,30 +256,17 @@ def all_edits(optimizer: Optimizer) -> Iterator[Edit]:
     return chain(edits(optimizer), recompositions(optimizer), stepping_edits())
 
 
-def _changed_twice(candidate: Candidate, sieve: Sieve) -> Iterator[Candidate]:
-    """A form with two changes, of two lines or of the composition and a line."""
+def _changed_twice(candidate: Candidate, sieve: Sieve) -> Iterator[Iterable[Candidate]]:
+    """A form with two changes, the likelier ones first."""
     optimizer = candidate.hypothesis.optimizer
-    lines = list(edits(optimizer))
-    pairs = chain(
-        ((a, b) for a, b in combinations(lines, 2) if (a.file, a.line) != (b.file, b.line)),
-        ((a, b) for a in _relatives(optimizer) for b in edits(a.apply(optimizer))),
-    )
-    for first, second in pairs:
-        both = Hypothesis(optimizer, partial(_both, first, second))
-        if sieve.passes_first_step(both):
-            yield candidate.changed(both, _difference(first), _difference(second))
-
-
-def _relatives(optimizer: Optimizer) -> Iterator[Edit]:
-    """The changes of the composition that keep the rule, or take another form of it."""
-    own = specification.owner(optimizer.layers[0].name)
-    for edit in recompositions(optimizer):
-        if specification.owner(edit.apply(optimizer).layers[0].name) == own:
-            yield edit
-
-
-def _both(first: Edit, second: Edit, optimizer: Optimizer) -> Optimizer:
-    return second.apply(first.apply(optimizer))
+    probe, trace = sieve.runs[0]
+    for tier in promising(optimizer, candidate.hypothesis.at(probe), probe, trace):
+        yield (
+            candidate.changed(
+                Hypothesis(optimizer, partial(together, several)), *map(_difference, several)
+            )
+            for several in tier
+        )
 
 
 def confirmed(hypothesis: Hypothesis, seen: Observation) -> float | None:
@@ -297,18 +284,6 @@ class Sieve:
     def __init__(self, seen: Observation) -> None:
         self.runs = list(zip(seen.probes, seen.traces, strict=True))
         self._bases: dict[tuple[int, str], Optimizer] = {}
-
-    def passes_first_step(self, hypothesis: Hypothesis) -> bool:
-        """Whether the target follows a hypothesis in the first step of its largest vector."""
-        probe, trace = self.runs[0]
-        i = max(range(len(probe.params)), key=lambda i: probe.params[i].size)
-        if any(isinstance(layer, OnGradients) for layer in hypothesis.optimizer.layers):
-            return True  # which sees all parameters at once
-        first = replace(
-            probe, params=probe.params[i : i + 1], gradients=((probe.gradients[0][i],),)
-        )
-        seen = replace(trace, params=[[trace.params[0][i]]])
-        return self._follows(hypothesis, first, seen)
 
     def passes(self, hypothesis: Hypothesis) -> bool:
         """Whether the target follows a hypothesis in every probe."""
@@ -340,9 +315,7 @@ class Sieve:
             grads = [None if g is None else np.asarray(g, np.float64) for g in gradients]
             params, state = optimizer.step(params, grads, state, lr=base.lr * rate)
             for got, expected, first in zip(trace.params[step], params, start, strict=True):
-                slack = 1e-3 * np.abs(got - first) + 1e-5 * np.abs(first)
-                close = np.abs(got - expected) <= slack
-                if not np.all(close | ~(np.isfinite(got) | np.isfinite(expected))):
+                if not are_close(got, expected, first):
                     return False
             if step + 1 == trace.resumed_after:
                 state = hypothesis.reload(state, optimizer.init(params))

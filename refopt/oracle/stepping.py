@@ -138,6 +138,7 @@ def stepping_edits() -> Iterator[Edit]:
             before=line.before,
             after=line.after,
             description=line.description,
+            kind="stepping",
             apply=partial(_stepped_otherwise, line),
         )
 
