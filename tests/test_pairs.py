@@ -1,11 +1,13 @@
 """Two changes at once: how they are screened, and that the screen agrees with a real run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from refopt import catalog
 from refopt.oracle.edits import Edit, edits
-from refopt.oracle.pairs import Screen, Trial, are_close, together
+from refopt.oracle.pairs import Screen, Trial, together, waypoints
 from refopt.oracle.probes import probes
 from refopt.oracle.run import Trace
 
@@ -29,6 +31,14 @@ def followed(spec: str, *several: Edit) -> tuple[Screen, Trial]:
 
 def edit(spec: str, after: str) -> Edit:
     return next(e for e in edits(catalog.build(spec)) if e.after == after)
+
+
+PROBE = replace(probes({})[0], params=(np.ones(1),))
+
+
+def trace(*values: float) -> Trace:
+    """That of a target that takes one parameter there."""
+    return Trace([[np.array([value])] for value in values], (1.0,) * len(values), (), None)
 
 
 LATE = "m_hat = m / (1 - beta1**(t + 1))"
@@ -64,7 +74,7 @@ def test_two_changes_of_one_line_cannot_be_made_one_after_the_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("got", "expected", "close"),
+    ("got", "theta", "near"),
     [
         (1.0, 1.0, True),
         (3.0, 3.0015, True),  # a thousandth of the way from the start is 0.002
@@ -73,5 +83,12 @@ def test_two_changes_of_one_line_cannot_be_made_one_after_the_other() -> None:
         (np.nan, 3.0, False),
     ],
 )
-def test_closeness_is_that_to_what_has_been_moved(got: float, expected: float, close: bool) -> None:
-    assert are_close(np.array([got]), np.array([expected]), np.array([1.0])) is close
+def test_near_is_measured_by_what_moved_the_parameter(got: float, theta: float, near: bool) -> None:
+    (target,), _ = waypoints(PROBE, trace(got, got))
+    assert target.is_near(np.array([theta])) is near
+
+
+def test_a_parameter_back_at_zero_is_near_what_rounding_left_of_it() -> None:
+    _, (target,) = waypoints(PROBE, trace(0.3, 1.0))
+    assert target.is_near(np.array([1.0 + 1e-8]))
+    assert not target.is_near(np.array([1.0 + 1e-3]))

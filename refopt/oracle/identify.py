@@ -33,7 +33,7 @@ from refopt.oracle.observation import (
     observe,
     weigh,
 )
-from refopt.oracle.pairs import are_close, promising, together
+from refopt.oracle.pairs import Waypoint, promising, together, waypoints
 from refopt.oracle.probes import Probe
 from refopt.oracle.run import Trace
 from refopt.oracle.stepping import losses, stepping_edits
@@ -283,6 +283,7 @@ class Sieve:
 
     def __init__(self, seen: Observation) -> None:
         self.runs = list(zip(seen.probes, seen.traces, strict=True))
+        self.waypoints = {probe.id: waypoints(probe, trace) for probe, trace in self.runs}
         self._bases: dict[tuple[int, str], Optimizer] = {}
 
     def passes(self, hypothesis: Hypothesis) -> bool:
@@ -308,15 +309,13 @@ class Sieve:
     def _stays_close(self, hypothesis: Hypothesis, probe: Probe, trace: Trace) -> bool:
         base = self._base(hypothesis, probe)
         optimizer = hypothesis.change(base)
-        start = [np.asarray(p, np.float64) for p in probe.params]
-        params = start
+        params = [np.asarray(p, np.float64) for p in probe.params]
         state = optimizer.init(params)
         for step, (gradients, rate) in enumerate(zip(probe.gradients, trace.rates, strict=False)):
             grads = [None if g is None else np.asarray(g, np.float64) for g in gradients]
             params, state = optimizer.step(params, grads, state, lr=base.lr * rate)
-            for got, expected, first in zip(trace.params[step], params, start, strict=True):
-                if not are_close(got, expected, first):
-                    return False
+            if not all(map(Waypoint.is_near, self.waypoints[probe.id][step], params)):
+                return False
             if step + 1 == trace.resumed_after:
                 state = hypothesis.reload(state, optimizer.init(params))
         return True

@@ -101,7 +101,7 @@ class Trial:
     start: list[np.ndarray]
     gradients: list[list[np.ndarray]]
     rates: list[float]
-    seen: list[list[np.ndarray]]
+    seen: list[list[Waypoint]]
 
     @classmethod
     def of(cls, base: Optimizer, probe: Probe, trace: Trace) -> Trial:
@@ -117,7 +117,7 @@ class Trial:
             chosen(probe.params),
             [chosen(gradients) for gradients in probe.gradients[:STEPS]],
             [base.lr * rate for rate in trace.rates[:STEPS]],
-            [chosen(params) for params in trace.params[:STEPS]],
+            [[step[i] for i in positions] for step in waypoints(probe, trace)[:STEPS]],
         )
 
     def follows(self, optimizer: Optimizer, state: State) -> bool:
@@ -134,7 +134,7 @@ class Trial:
             optimizer._pass(leaves)  # a step without its checks takes half the time
             thetas = [leaf.theta for leaf in leaves]
             states = [leaf.state for leaf in leaves]
-            if not all(map(are_close, seen, thetas, self.start)):
+            if not all(map(Waypoint.is_near, seen, thetas)):
                 return False
         return True
 
@@ -142,12 +142,44 @@ class Trial:
 _XP: Final = namespace(np.zeros(1))
 
 
-def are_close(got: np.ndarray, expected: np.ndarray, start: np.ndarray) -> bool:
-    """Whether two parameters agree up to a thousandth of what moved them from where they began."""
-    with np.errstate(all="ignore"):  # infinities are compared as well
-        slack = 1e-3 * np.abs(got - start) + 1e-5 * np.abs(start)
-        close = np.abs(got - expected) <= slack
-    return bool(np.all(close | ~(np.isfinite(got) | np.isfinite(expected))))
+@dataclass(frozen=True)
+class Waypoint:
+    """Where a target took a parameter in a step, and what comes near to that.
+
+    Attributes:
+        value: where it took it.
+        slack: how far from there is near.
+    """
+
+    value: np.ndarray
+    slack: np.ndarray
+
+    def is_near(self, theta: np.ndarray) -> bool:
+        """Whether a parameter is about there, or as little a number."""
+        with np.errstate(all="ignore"):  # infinities are compared as well
+            near = np.abs(self.value - theta) <= self.slack
+        return bool(near.all() or np.all(near | ~(np.isfinite(self.value) | np.isfinite(theta))))
+
+
+def waypoints(probe: Probe, trace: Trace) -> list[list[Waypoint]]:
+    """Where a target took every parameter in every step of a probe.
+
+    Near is a thousandth of what moved it from where it began, or what rounding may have left of
+    the largest value so far.
+    """
+    start = [np.asarray(p, np.float64) for p in probe.params]
+    reach = [np.abs(p) for p in start]
+    steps = []
+    with np.errstate(all="ignore"):
+        for params in trace.params:
+            values = [np.asarray(p, np.float64) for p in params]
+            reach = [np.fmax(r, np.abs(v)) for r, v in zip(reach, values, strict=True)]
+            slacks = [
+                1e-3 * np.abs(v - p) + 1e-5 * r
+                for v, p, r in zip(values, start, reach, strict=True)
+            ]
+            steps.append(list(map(Waypoint, values, slacks)))
+    return steps
 
 
 class Screen:
