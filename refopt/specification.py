@@ -56,11 +56,18 @@ Target = Annotated[
     str,
     Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", description="package.module:attribute"),
 ]
+ClaimName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9_]*::[a-z0-9]+(-[a-z0-9]+)*$",
+        description="a claim of a notebook in derivations/, notebook::claim",
+    ),
+]
 Equations = Annotated[tuple[Equation, ...], Meta(min_length=1)]
 
 _MEANINGS: Final[Mapping[str, str]] = {
     meta.pattern: meta.description
-    for _, meta in map(get_args, (Text, Name, Url, Equation, DomainText, Target))
+    for _, meta in map(get_args, (Text, Name, Url, Equation, DomainText, Target, ClaimName))
 }
 """What a text should be, by the pattern that it should match."""
 
@@ -156,7 +163,7 @@ class Dialect(Record, frozen=True):
 
 
 class Specification(Record, frozen=True):
-    """One file of spec/."""
+    """One file of spec/; ``claims`` are those of derivations/ that are about it."""
 
     name: Name
     title: Text
@@ -167,6 +174,7 @@ class Specification(Record, frozen=True):
     hyperparameters: tuple[Hyperparameter, ...] = ()
     state: tuple[StateArray, ...] = ()
     properties: tuple[Name, ...] = ()
+    claims: tuple[ClaimName, ...] = ()
     forms: dict[Name, Form] = {}
     dialects: dict[Name, Dialect] = {}
 

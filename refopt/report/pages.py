@@ -44,6 +44,8 @@ def _sections(spec: Specification) -> Iterator[RenderableType]:
         yield _table(
             ("name", "at first", "meaning"), [(s.name, s.initial, s.meaning) for s in spec.state]
         )
+    if spec.claims:
+        yield from _section("claims, checked in derivations/", *spec.claims)
     for form_name, form in spec.forms.items():
         yield from _section(f"form {form_name}", form.summary, *form.equations)
     if spec.dialects:
