@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from refopt.hyperparameters import DOMAINS, Interval
 
 Arrays = tuple[np.ndarray, ...]
 Gradients = tuple[np.ndarray | None, ...]
+Layout = Literal["contiguous", "gaps", "columns", "backwards", "offset"]
 
 SHAPES: Final = ((), (5,), (4, 3), (11,), (0,))
 """The shapes of the parameters: a number, a size that fills no vector register, rows, nothing."""
@@ -85,7 +86,8 @@ class Probe:
         gradients: for each step, a gradient for each parameter, or None.
         rates: the learning rate of each step, as multiples of the hyperparameter ``lr``.
         resumes_after: the step after which the target is saved and loaded into a fresh one.
-        is_strided: whether the gradients lie in memory with gaps between their elements.
+        layout: how the gradients lie in memory: as usual, with gaps between elements, column by
+            column, from the last element to the first, or not where vector registers have them.
     """
 
     id: str
@@ -95,7 +97,7 @@ class Probe:
     gradients: tuple[Gradients, ...]
     rates: tuple[float, ...]
     resumes_after: int | None = None
-    is_strided: bool = False
+    layout: Layout = "contiguous"
 
     @property
     def has_missing(self) -> bool:
@@ -154,7 +156,7 @@ def probes(
             "parameters without a gradient", far, 8, gradient=_Draw.missing, rates=_CHANGING
         ),
         draw("strided").probe(
-            "gradients with gaps in memory, no momentum", without("momentum"), 6, is_strided=True
+            "gradients with gaps in memory, no momentum", without("momentum"), 6, layout="gaps"
         ),
     )
 
@@ -184,7 +186,7 @@ class _Draw:
         gradient: Callable[[_Draw, int, int, int], np.ndarray | None] | None = None,
         rates: tuple[float, ...] = (1.0,),
         resumes_after: int | None = None,
-        is_strided: bool = False,
+        layout: Layout = "contiguous",
     ) -> Probe:
         params, gradient = params or _Draw.ordinary, gradient or _Draw.falling
         positions = range(len(SHAPES))
@@ -199,7 +201,7 @@ class _Draw:
             ),
             rates=tuple(rates[step % len(rates)] for step in range(steps)),
             resumes_after=resumes_after,
-            is_strided=is_strided,
+            layout=layout,
         )
 
     def ordinary(self, i: int) -> np.ndarray:

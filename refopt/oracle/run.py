@@ -9,14 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
 from refopt.adapters.adapter import Adapter, Session, TargetError, raised
-from refopt.oracle.probes import Gradients, Probe
-
-Layout = Literal["contiguous", "gaps", "columns", "backwards", "offset"]
+from refopt.oracle.probes import Gradients, Layout, Probe
 
 _LAYOUTS: Final[Mapping[Layout, Callable[[np.ndarray], np.ndarray]]] = {
     "contiguous": np.empty_like,
@@ -25,8 +23,7 @@ _LAYOUTS: Final[Mapping[Layout, Callable[[np.ndarray], np.ndarray]]] = {
     "backwards": lambda p: np.empty(p.shape, p.dtype)[(slice(None, None, -1),) * p.ndim],
     "offset": lambda p: np.empty(p.size + 1, p.dtype)[1:].reshape(p.shape),
 }
-"""Memory for a gradient of a parameter: as usual; with gaps between elements; column by column;
-from the last element to the first; not where vector registers would have it."""
+"""Memory for a gradient of a parameter."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +184,7 @@ def run(
     Raises:
         TargetError: as :class:`Started` has it.
     """
-    layout: Layout = "gaps" if probe.is_strided else "contiguous"
-    target = Started(adapter, probe.params, hyperparameters, worker, layout)
+    target = Started(adapter, probe.params, hyperparameters, worker, probe.layout)
     rates, notes = probe.rates, []
     changes_rate = len(set(rates)) > 1
     if changes_rate and not target.takes_rates:
