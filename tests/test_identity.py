@@ -31,7 +31,7 @@ def total(last: Any, term: Any = G[I]) -> Any:
         (sp.sqrt(R**2), sp.Abs(R), True),
         (sp.sqrt(X) * sp.sqrt(Y), sp.sqrt(X * Y), True),
         (sp.Max(X, Y) + sp.Min(X, Y), X + Y, True),
-        (sp.Piecewise((X, X > Y), (Y, True)), sp.Max(X, Y), True),
+        (sp.Piecewise((X, X >= Y), (Y, True)), sp.Max(X, Y), True),
         (total(N + 1), total(N) + G[N + 1], True),
         (total(N + 2), total(N) + G[N + 1], False),
         (total(N - 1), total(N) - G[N], True),
