@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, redirect_stdout
 from enum import StrEnum
 from functools import partial
 from io import TextIOWrapper
@@ -195,6 +196,77 @@ def score_(
         complete = complete and not result.survivors
         typer.echo(result)
     raise typer.Exit(0 if complete else 1)
+
+
+@app.command()
+def plot(
+    name: Annotated[str | None, typer.Argument(help="Of a figure; default: list them.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A .pdf, .png or .svg file; default: a window.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="As for check: what to draw instead, in trajectories.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of the target, passed through as it is."),
+    ] = None,
+    spec: Annotated[
+        str | None, typer.Option(help="An expression of the catalog to draw, in trajectories.")
+    ] = None,
+) -> None:
+    """Draw a figure, in a window or to a file."""
+    from refopt.report import figures
+
+    if name is None:
+        width = max(map(len, figures.FIGURES))
+        typer.echo("\n".join(f"{each:<{width}}  {what}" for each, what in figures.FIGURES.items()))
+        raise typer.Exit
+    if option and target is None:
+        _fail("--option needs a target: refopt plot trajectories --target TARGET --option ...")
+    if name != "trajectories" and (target or spec):
+        _fail(f"{name} is of the reference alone; --target and --spec are for trajectories")
+    kind = "" if output is None else output.suffix.removeprefix(".")
+    if output is not None:
+        if kind not in figures.FORMATS:
+            _fail(f"cannot write {output}: give a file that ends in .{', .'.join(figures.FORMATS)}")
+        _check_writable(output)
+    # What targets print goes to stderr, as in a check.
+    with redirect_stdout(sys.stderr):
+        _draw(name, output, kind, target, dict(map(_named_value, option or [])), spec)
+
+
+def _draw(
+    name: str,
+    output: Path | None,
+    kind: str,
+    target: str | None,
+    options: dict[str, Any],
+    spec: str | None,
+) -> None:
+    from rich.console import Console
+
+    from refopt.adapters.adapter import TargetError
+    from refopt.report import figures
+    from refopt.report.figures.trajectories import of_reference, of_target
+
+    sys.path.insert(0, "")
+    try:
+        with ExitStack() as started:
+            travellers = {}
+            if target is not None:
+                travellers[target] = started.enter_context(of_target(target, options))
+            if spec is not None:
+                travellers[spec] = of_reference(refopt.build(spec))
+            arguments = {"travellers": travellers} if travellers else {}
+            if output is None:
+                figures.show(name, **arguments)
+            else:
+                with Console(stderr=True).status(f"drawing {name}"):
+                    content = figures.rendered(figures.drawn(name, **arguments), kind)
+                _write_bytes(str(output), content)
+    except (ValueError, TypeError, TargetError) as error:
+        _fail(str(error))
 
 
 Names = Annotated[list[str] | None, typer.Argument(help="Of specifications; default: all.")]
@@ -381,13 +453,17 @@ def _write(path: str, content: Any, out: TextIO) -> None:
     rendered = json.dumps(content, indent=2, allow_nan=False) + "\n"
     if path == "-":
         typer.echo(rendered, file=out, nl=False)
-        return
+    else:
+        _write_bytes(path, rendered.encode())
+
+
+def _write_bytes(path: str, content: bytes) -> None:
     part = Path(f"{path}.{os.getpid()}.part")
     try:
         if _is_device(Path(path)):
-            Path(path).write_text(rendered, "utf-8")
+            Path(path).write_bytes(content)
         else:
-            part.write_text(rendered, "utf-8")
+            part.write_bytes(content)
             part.replace(path)
     except OSError as error:
         _fail(f"cannot write {path}: {error.strerror}")

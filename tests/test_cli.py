@@ -248,7 +248,7 @@ def test_an_interrupted_write_leaves_the_old_file_whole(
 
     file = tmp_path / "verdict.json"
     file.write_text("an older one")
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     reason = run("check", f"{TARGETS}:Adam", "--spec", "adam", "--json", str(file)).mistake
     assert reason == f"refopt: cannot write {file}: No space left on device"
     assert file.read_text() == "an older one"

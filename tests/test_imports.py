@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import refopt
 from refopt import catalog
 
@@ -35,9 +37,10 @@ def test_import_refopt_imports_nothing_heavy_and_no_door() -> None:
     assert not packages & (HEAVY | DOORS)
 
 
-def test_refopt_list_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("command", ["list", "plot"])
+def test_lists_import_nothing_heavy(command: str) -> None:
     packages = imported_by(
-        "import sys", "import refopt.cli", "sys.argv = ['refopt', 'list']", "refopt.cli.main()"
+        "import sys", "import refopt.cli", f"sys.argv = ['', '{command}']", "refopt.cli.main()"
     )
     assert {"refopt", "typer"} <= packages
     assert not packages & HEAVY
