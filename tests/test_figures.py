@@ -247,7 +247,7 @@ def test_a_target_of_a_framework() -> None:
     [
         (f"{TARGETS}:Nobody", "has no attribute 'Nobody'"),
         (f"{TARGETS}:number", "int cannot be called"),
-        (f"{TARGETS}:refusing", "starting the target with lr=0.001 raised RuntimeError: no room for 1"),
+        (f"{TARGETS}:refusing", "with no hyperparameters raised RuntimeError: no room for 1"),
         (f"{TARGETS}:Exits", "a step raised SystemExit"),
         (targets.answering(lambda params: None), "a step returned NoneType"),
         (targets.answering(lambda params: [p[:1] for p in params]), "with shape (1,)"),

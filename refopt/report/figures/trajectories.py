@@ -156,7 +156,7 @@ def of_target(target: Any, options: Mapping[str, Any]) -> Iterator[Traveller]:
             started = Started(adapter, [point.astype(np.float32)], given, worker)
 
             def step(g: Point) -> Point:
-                (theta,) = started.step("a step", [g.astype(np.float32)])
+                (theta,) = started.step("a step", (g.astype(np.float32),))
                 return np.asarray(theta, np.float64)
 
             return step
