@@ -38,6 +38,7 @@ def total(last: Any, term: Any = G[I]) -> Any:
         (total(N, X ** (N - I) * G[I]), X**N * total(N, G[I] / X**I), True),
         (total(N, G[I] + G[I] ** 2), total(N) + total(N, G[I] ** 2), True),
         (total(N) ** 2, total(N, G[I] ** 2), False),
+        (total(N, G[I] + X), total(N) + N * X, True),
         (total(3), G[1] + G[2] + G[3], True),
         (0, 0, True),
         (1, 0, False),

@@ -101,6 +101,8 @@ def _split(total: Any) -> Any:
     if len(total.limits) != 1:
         return total
     i, first, last = total.limits[0]
+    if (last - first).is_Integer:
+        return total.doit()
     index = sp.Dummy("i", integer=True) if i.name != "i" else i
     rest: Any = sp.Integer(0)
     body = total.function
@@ -113,5 +115,6 @@ def _split(total: Any) -> Any:
         last = whole
     for term in sp.Add.make_args(sp.expand(body)):
         front, inside = term.as_independent(i, as_Add=False)
-        rest += front * sp.Sum(inside, (i, first, last))
+        count = last - first + 1
+        rest += front * (count if inside == 1 else sp.Sum(inside, (i, first, last)))
     return sp.expand(rest.subs(i, index) if index is not i else rest)
