@@ -319,3 +319,14 @@ r_t = sp.sqrt(1 - beta2**t) / (1 - beta1**t)
 assert equal(h**2, (c_0 * r_t) ** 2)  # and both h/g and c are positive
 h, _, _ = adam_uncorrected(SYMBOLS, t, first, 0, 0, beta1=beta1, beta2=beta2, eps=0)
 assert equal(h**2, c_0**2)
+
+# %% [markdown]
+# ## Figure
+#
+# Over the first 10,000 steps, on a logarithmic axis: the ratio falls to its minimum, marked, and comes
+# back to 1 only after some $3/(1-\beta_2)$ steps.
+
+# %%
+from refopt.report.figures.drawing import correction
+
+correction()

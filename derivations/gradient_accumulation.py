@@ -431,3 +431,13 @@ assert equal(at_rest(beta, sigma**2), sigma**2 * (1 - beta) / (1 + beta))
 accumulated = at_rest(beta, sigma**2 / k)
 assert equal(accumulated, at_rest(beta, sigma**2) / k)
 assert equal(at_rest(tilde_k, sigma**2) / accumulated, (1 + beta) / (1 + tilde_k))
+
+# %% [markdown]
+# ## Figure
+#
+# Both approximations for $k = 2$ to $64$, with the bounds that are derived above.
+
+# %%
+from refopt.report.figures.drawing import beta_tilde
+
+beta_tilde()

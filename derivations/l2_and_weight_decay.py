@@ -312,3 +312,14 @@ weaker, after_weaker = (
 times_c, after_c = with_l2.step(theta, c * g, scaled(state, c))
 assert equal(times_c, weaker)
 assert all(equal(after_c[""][key], x) for key, x in scaled(after_weaker, c)[""].items())
+
+# %% [markdown]
+# ## Figure
+#
+# L2 and decoupled decay of the same coefficient, as weights over steps and as the shrinkage of one step
+# against the size of the gradients.
+
+# %%
+from refopt.report.figures.drawing import decay
+
+decay()

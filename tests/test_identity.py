@@ -40,6 +40,7 @@ def total(last: Any, term: Any = G[I]) -> Any:
         (total(N) ** 2, total(N, G[I] ** 2), False),
         (total(N, G[I] + X), total(N) + N * X, True),
         (total(3), G[1] + G[2] + G[3], True),
+        (0.1 * X, X / 10, True),
         (0, 0, True),
         (1, 0, False),
     ],

@@ -26,7 +26,7 @@ def equal(left: Any, right: Any) -> bool:
     >>> equal(sp.sqrt(x**2), x), equal(x**2, x)
     (True, False)
     """
-    difference = _gathered(sp.sympify(left) - sp.sympify(right))
+    difference = _gathered(_difference(left, right))
     return _is_zero(difference) and equal_at_points(left, right)
 
 
@@ -35,7 +35,7 @@ def equal_at_points(left: Any, right: Any, points: int = POINTS) -> bool:
 
     The points are the same in every run.
     """
-    difference = sp.sympify(left) - sp.sympify(right)
+    difference = _difference(left, right)
     return all(_vanishes(_at(difference, seed)) for seed in range(points))
 
 
@@ -56,6 +56,12 @@ def holds_by_induction(
 def at(expression: Any, values: Mapping[Any, Any]) -> Any:
     """The exact value of an expression at a point, its sums added up."""
     return sp.sympify(expression).subs(values).doit()
+
+
+def _difference(left: Any, right: Any) -> Any:
+    """The difference; a literal of the source, such as 0.96, is the number that it shows."""
+    difference = sp.sympify(left) - sp.sympify(right)
+    return sp.nsimplify(difference, rational=True) if difference.has(sp.Float) else difference
 
 
 def _is_zero(difference: Any) -> bool:
