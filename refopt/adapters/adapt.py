@@ -37,6 +37,8 @@ _FRAMEWORKS: Final = {
     "onnx": _Framework(
         "onnx.reference.ops.aionnx_preview_training", "refopt.adapters.onnx", "OnnxAdapter"
     ),
+    "paddle": _Framework("paddle", "refopt.adapters.paddle", "PaddleAdapter"),
+    "tinygrad": _Framework("tinygrad.nn.optim", "refopt.adapters.tinygrad", "TinygradAdapter"),
 }
 
 

@@ -23,3 +23,11 @@ def adamax_uncorrected(xp, t, g, m, u, *, beta1=0.9, beta2=0.999, eps=1e-8):
     u = xp.maximum(beta2 * u, xp.abs(g))
     h = m / (u + eps)
     return h, m, u
+
+
+def adamax_epsilon_on_decayed(xp, t, g, m, u, *, beta1=0.9, beta2=0.999, eps=1e-8):
+    """AdaMax with epsilon added to the decayed infinity norm, inside the state."""
+    m = beta1 * m + (1 - beta1) * g
+    u = xp.maximum(beta2 * u + eps, xp.abs(g))
+    h = m / (1 - beta1**t) / u
+    return h, m, u

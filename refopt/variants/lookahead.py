@@ -35,6 +35,15 @@ def lookahead_from_first_step(xp, t, theta, slow, *, k=5, alpha=0.5):
 
 
 @variant(OnParameter)
+def lookahead_after_first_step(xp, t, theta, slow, *, k=5, alpha=0.5):
+    """Lookahead whose slow weights start at step 1, and synchronise after k, 2k, ..."""
+    synchronise = t % k == 0
+    start = xp.where(t == 1, theta, slow)
+    slow = xp.where(synchronise, start + alpha * (theta - start), start)
+    return xp.where(synchronise, slow, theta), slow
+
+
+@variant(OnParameter)
 def lookahead_from_first_period(xp, t, theta, slow, *, k=5, alpha=0.5):
     """Lookahead whose slow weights start at step k, and synchronise after 2k, 3k, ..."""
     synchronise = t % k == 0
