@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,12 @@ def imported(name: str) -> Any:
         raise TargetError(f"there is no file {module_name}")
     _choose_backend_of_keras()
     try:
-        found = _from_file(Path(module_name)) if is_file else importlib.import_module(module_name)
+        with warnings.catch_warnings():
+            # By the import of Paddle; only its C++ extensions need that.
+            warnings.filterwarnings("ignore", message="No ccache found")
+            found = (
+                _from_file(Path(module_name)) if is_file else importlib.import_module(module_name)
+            )
     except ModuleNotFoundError as error:
         raise TargetError(f"cannot import {module_name}: {error}; is it installed?") from None
     except (Exception, SystemExit) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any, Final
 
 from rich import box
@@ -83,7 +83,9 @@ def _result(cell: Cell) -> str:
 
 
 def _version(package: str) -> str:
+    """The version of a package, whatever the distribution is called that it came with."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "?"
+        distributions = packages_distributions().get(package, [])
+        return version(distributions[0]) if distributions else "?"
