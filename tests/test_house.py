@@ -54,9 +54,7 @@ def test_the_version_is_the_same_wherever_it_is_written() -> None:
 def test_ci_checks_the_frameworks_that_the_dialects_were_read_from() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     pins = map(Requirement, extras["frameworks"])
-    packages = {
-        "paddlepaddle": "paddle"
-    }  # what is imported, where its distribution has another name
+    packages = {"paddlepaddle": "paddle"}  # what its distribution brings
     pinned = {
         packages.get(pin.name, pin.name): str(pin.specifier).removeprefix("==") for pin in pins
     }

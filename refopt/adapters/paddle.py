@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -84,7 +85,9 @@ class PaddleSession:
     def step(self, grads: Gradients) -> Arrays:
         for param, g in zip(self.params, grads, strict=True):
             param.grad = None if g is None else paddle.to_tensor(np.array(g))
-        with unique_name.guard(self._names):
+        with unique_name.guard(self._names), warnings.catch_warnings():
+            # LookAhead counts its steps in a way that Paddle itself calls outdated.
+            warnings.filterwarnings("ignore", message="Op `increment` is executed")
             self.optimizers[-1].step()
         return [param.numpy().copy() for param in self.params]
 

@@ -20,6 +20,7 @@ from refopt.adapters.adapter import (
     Part,
     TargetError,
     arguments_of,
+    raised,
     with_options,
 )
 
@@ -71,7 +72,7 @@ class TinygradSession:
     def step(self, grads: Gradients) -> Arrays:
         with _settings():
             for param, g in zip(self.params, grads, strict=True):
-                param.grad = _tensor(g)
+                param.grad = None if g is None else _tensor(g)
             self.optimizer.step()
             return [
                 param.numpy().reshape(shape).copy()
@@ -114,9 +115,9 @@ def _choose_device() -> None:
     try:
         with _settings():
             Tensor([1.0]).add(1.0).realize()
-    except (OSError, RuntimeError) as error:
+    except Exception as error:
         raise TargetError(
-            f"tinygrad cannot use its device {device}: {error}; install what it needs, "
+            f"tinygrad cannot use its device {device}: {raised(error)}; install what it needs, "
             "such as clang for CPU, or set the environment variable DEV=PYTHON"
         ) from error
 
