@@ -237,10 +237,10 @@ def test_lookahead_starts_where_step_1_leads_and_counts_missing_gradients() -> N
     state = optimizer.init(expected)
     random = np.random.default_rng(3)
     for step in range(1, 9):
-        gs = [np.float32(random.normal(size=p.shape)) for p in theta]
+        gs = [np.asarray(random.normal(size=p.shape), "float32") for p in theta]
         given_gs = [None if i == 1 and step in (1, 3) else g for i, g in enumerate(gs)]
         got = session.step(given_gs)
-        named = {str(i): None if g is None else np.float64(g) for i, g in enumerate(given_gs)}
+        named = {str(i): None if g is None else g.astype("float64") for i, g in enumerate(given_gs)}
         expected, state = optimizer.step(expected, named, state)
         for one, other in zip(got, expected.values(), strict=True):
             # at most 8 steps of 10 operations on numbers below 4
