@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import difflib
+import reprlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
@@ -80,6 +82,11 @@ COMPOSITIONS: Final[Mapping[str, str]] = {
     "smoothed_accumulation": "update_every(beta_tilde(_))",
 }
 """Optimizers that are nothing but a rule with variants, and variants nothing but others."""
+
+
+_QUOTED: Final = reprlib.Repr()
+"""Quotes what a user wrote, shortened where it is long."""
+_QUOTED.maxstring = 100
 
 
 class CatalogError(ValueError):
@@ -178,10 +185,12 @@ def _names(expression: str) -> list[str]:
 
 def _parsed(expression: str) -> ast.expr:
     try:
-        return ast.parse(expression.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # what is odd is refused in any case
+            return ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):  # a null character, deep nesting
         raise CatalogError(
-            f"{expression!r} is not an expression such as 'lookahead(adam, k=5)'"
+            f"{_QUOTED.repr(expression)} is not an expression such as 'lookahead(adam, k=5)'"
         ) from None
 
 
@@ -204,7 +213,7 @@ class _Reader:
                 return self._named(name, [], {}, inside)
             case ast.Call(func=ast.Name(id=name), args=positional, keywords=keywords):
                 return self._named(name, positional, self._given(name, keywords), inside)
-        raise CatalogError(f"{ast.unparse(node)!r} in {self.expression!r} is not an optimizer")
+        raise CatalogError(f"{self._quoted(node)} is not an optimizer")
 
     def _named(
         self,
@@ -242,7 +251,7 @@ class _Reader:
         if name not in RULES and name not in COMPOSITIONS:
             near = difflib.get_close_matches(name, names(), n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "`refopt list` shows all names"
-            raise CatalogError(f"no optimizer is named {name!r}; {hint}")
+            raise CatalogError(f"no optimizer is named {_QUOTED.repr(name)}; {hint}")
         if positional:
             raise CatalogError(f"{name} goes around nothing: give it hyperparameters by name")
         if form is not None:
@@ -257,8 +266,8 @@ class _Reader:
         given: dict[str, Any] = {}
         for keyword in keywords:
             if keyword.arg is None or keyword.arg in given:
-                problem = "needs every hyperparameter by name, and once"
-                raise CatalogError(f"{name} in {self.expression!r} {problem}")
+                where = f"{name} in {_QUOTED.repr(self.expression)}"
+                raise CatalogError(f"{where} needs every hyperparameter by name, and once")
             given[keyword.arg] = self._literal(keyword.value)
         return given
 
@@ -266,8 +275,10 @@ class _Reader:
         try:
             return ast.literal_eval(node)
         except (TypeError, ValueError):  # TypeError: a list as the key of a dict
-            text = ast.unparse(node)
-            raise CatalogError(f"{text!r} in {self.expression!r} is not a number") from None
+            raise CatalogError(f"{self._quoted(node)} is not a number") from None
+
+    def _quoted(self, node: ast.expr) -> str:
+        return f"{_QUOTED.repr(ast.unparse(node))} in {_QUOTED.repr(self.expression)}"
 
 
 def _canonical(name: str) -> None:

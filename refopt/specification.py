@@ -227,7 +227,7 @@ def parse(file: str, text: str) -> Specification:
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also a number or a nesting that is too large
-        raise SpecificationError(f"{file}: not TOML: {error}") from None
+        raise SpecificationError(f"{file}: not TOML: {one_line(str(error))}") from None
     for key, kind in _PARTS.items():
         parts = table.get(key)
         if isinstance(parts, dict):
@@ -237,6 +237,16 @@ def parse(file: str, text: str) -> Specification:
 
 
 RecordType = TypeVar("RecordType", bound=Record)
+
+
+def one_line(text: str) -> str:
+    """What an error says of a file: what cannot be printed escaped, the middle of much left out."""
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    line = "".join(escaped)
+    return line if len(line) <= _LINE else f"{line[: _LINE // 2]} ... {line[-_LINE // 2 :]}"
+
+
+_LINE: Final = 600
 
 
 def _converted(table: Any, kind: type[RecordType], file: str, key: str) -> RecordType:
@@ -249,7 +259,8 @@ def _converted(table: Any, kind: type[RecordType], file: str, key: str) -> Recor
         of_key, _, path = path.strip("`").rpartition("` in `")
         place = (key + path.removeprefix("$")).removeprefix(".")
         reason += " as a key" if of_key else ""
-        raise SpecificationError(f"{file}: {place or 'top level'}: {reason}") from None
+        where = place or "top level"
+        raise SpecificationError(f"{file}: {one_line(f'{where}: {reason}')}") from None
 
 
 def resolve(expression: str, dialect: str | None = None) -> Optimizer:

@@ -26,7 +26,8 @@ settings.register_profile(
 )
 settings.load_profile("refopt-ci" if os.environ.get("CI") else "refopt")
 
-_FRAMEWORKS = ("torch", "optax", "jax", "keras", "mlx", "onnx")
+_FRAMEWORKS = ("torch", "optax", "jax", "keras", "mlx", "onnx", "paddle", "tinygrad")
+_DISTRIBUTIONS = {"paddle": "paddlepaddle"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def pytest_report_header() -> list[str]:
     libraries = [f"{name} {version(name)}" for name in ("numpy", "array-api-strict")]
     present = [name for name in _FRAMEWORKS if importlib.util.find_spec(name)]
     missing = [name for name in _FRAMEWORKS if name not in present]
-    frameworks = [f"{name} {version(name)}" for name in present]
+    frameworks = [f"{name} {version(_DISTRIBUTIONS.get(name, name))}" for name in present]
     if missing:
         frameworks.append(f"not installed, so not checked: {', '.join(missing)}")
     return [

@@ -26,7 +26,7 @@ import msgspec
 from msgspec import Meta
 
 from refopt.oracle.verdict import Verdict
-from refopt.specification import Record, Text, Url
+from refopt.specification import Record, Text, Url, one_line
 
 
 class DeviationsError(ValueError):
@@ -108,9 +108,11 @@ def parse(file: str, text: str) -> tuple[Entry, ...]:
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also a number or a nesting that is too large
-        raise DeviationsError(f"{file}: not TOML: {error}") from None
+        raise DeviationsError(f"{file}: not TOML: {one_line(str(error))}") from None
     if unknown := content.keys() - {"deviation"}:
-        raise DeviationsError(f"{file}: unknown key {min(unknown)!r}; entries are [[deviation]]")
+        raise DeviationsError(
+            f"{file}: unknown key {one_line(min(unknown))!r}; entries are [[deviation]]"
+        )
     tables = content.get("deviation", [])
     if not isinstance(tables, list):
         raise DeviationsError(f"{file}: entries are [[deviation]], with two brackets")
@@ -127,4 +129,4 @@ def _entry(file: str, position: int, table: Any) -> Entry:
         for pattern, meaning in _MEANINGS.items():
             reason = reason.replace(f"`str` matching regex {pattern!r}", meaning)
         key = path.strip("`").removeprefix("$.")
-        raise DeviationsError(f"{place}: {key + ': ' * bool(key)}{reason}") from None
+        raise DeviationsError(one_line(f"{place}: {key + ': ' * bool(key)}{reason}")) from None

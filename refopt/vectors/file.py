@@ -215,7 +215,8 @@ def parse(file: str, text: str) -> VectorFile:
         for pattern, meaning in _MEANINGS.items():
             reason = reason.replace(f"`str` matching regex {pattern!r}", meaning)
         where = re.sub(r"[`$]", "", place).replace(" .", " ").removeprefix(".")
-        raise VectorError(f"{file}: {_with_id(where, text) or 'top level'}: {reason}") from None
+        place = _with_id(where, text) or "top level"
+        raise VectorError(f"{file}: {specification.one_line(f'{place}: {reason}')}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
         raise VectorError(f"{file}: not JSON: {error}") from None
 
