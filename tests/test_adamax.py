@@ -26,7 +26,12 @@ from trajectory import (
 from refopt.catalog import build
 from refopt.specification import Cell
 
-FORMS = ("adamax", "adamax_epsilon_outside", "adamax_uncorrected")
+FORMS = (
+    "adamax",
+    "adamax_epsilon_outside",
+    "adamax_uncorrected",
+    "adamax_epsilon_on_decayed",
+)
 
 BETA1, BETA2, EPS = Decimal("0.75"), Decimal("0.625"), Decimal("0.25")
 
@@ -36,14 +41,19 @@ def test_code_and_specification_are_equal() -> None:
 
 
 def adamax(form: str) -> Iterator[Decimal]:
-    """The parameter after each step: ``u`` is the largest of the decayed sizes so far."""
+    """The parameter after each step: ``u`` is the largest of the decayed sizes so far.
+
+    What ``adamax_epsilon_on_decayed`` adds in every step decays too.
+    """
     theta, gradients = Decimal("1.5"), [Decimal(g) for g in GRADIENTS]
     inside = EPS if form == "adamax" else Decimal(0)
-    outside = Decimal(0) if form == "adamax" else EPS
+    outside = EPS if form in ("adamax_epsilon_outside", "adamax_uncorrected") else Decimal(0)
+    gathered = EPS if form == "adamax_epsilon_on_decayed" else Decimal(0)
     for t, rate in enumerate(map(Decimal, RATES), 1):
         m = average(gradients[:t], BETA1)
-        sizes = [abs(g) + inside for g in gradients[:t]]
-        u = max([sizes[-1], *(BETA2**age * x for age, x in enumerate(sizes[-2::-1], 1))])
+        sizes = [Decimal(0), *(abs(g) + inside for g in gradients[:t])]
+        aged = enumerate(reversed(sizes))
+        u = max(BETA2**age * x + gathered * sum(BETA2**i for i in range(age)) for age, x in aged)
         correction = 1 if form == "adamax_uncorrected" else 1 - BETA1**t
         theta -= rate * m / correction / (u + outside)
         yield theta
@@ -65,7 +75,7 @@ def test_without_epsilon_the_forms_with_correction_are_the_paper() -> None:
         theta -= rate * (m / (1 - 0.75**t) / u)
         expected.append(theta)
     steps = list(zip(RATES, GRADIENTS, strict=True))
-    for form in FORMS[:2]:
+    for form in ("adamax", "adamax_epsilon_outside", "adamax_epsilon_on_decayed"):
         optimizer = build(f"{form}(beta1=0.75, beta2=0.5, eps=0.0)")
         assert [theta.item() for theta in run(optimizer, np.array, 1.5, steps)] == expected
 

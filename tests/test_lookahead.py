@@ -22,6 +22,7 @@ FORMS = (
     "lookahead",
     "lookahead_from_zero",
     "lookahead_from_first_step",
+    "lookahead_after_first_step",
     "lookahead_from_first_period",
 )
 STEPS = list(zip(RATES, GRADIENTS, strict=True))
@@ -37,6 +38,7 @@ def test_code_and_specification_are_equal() -> None:
         ("lookahead", [1, 2, 1.5, 2.5, 3.5, 3, 4, 5, 4.5]),
         ("lookahead_from_first_period", [1, 2, 3, 4, 5, 4.5, 5.5, 6.5, 6]),
         ("lookahead_from_first_step", [1, 2, 3, 2.5, 3.5, 4.5, 4, 5, 6]),
+        ("lookahead_after_first_step", [1, 2, 2, 3, 4, 3.5, 4.5, 5.5, 5]),
         ("lookahead_from_zero", [0.5, 1.5, 2.5, 2, 3, 4, 3.5, 4.5, 5.5]),
     ],
 )

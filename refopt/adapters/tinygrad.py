@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Self
 
 import numpy as np
 from tinygrad import Context, Device, Tensor
-from tinygrad.helpers import DEV
+from tinygrad.helpers import DEV, getenv
 from tinygrad.nn.optim import Optimizer
 from tinygrad.nn.state import get_state_dict, load_state_dict
 
@@ -49,7 +51,8 @@ class TinygradAdapter(Adapter):
 
     def start(self, params: Arrays, hyperparameters: Mapping[str, Any]) -> TinygradSession:
         arguments = with_options(self.parts, hyperparameters)
-        with _settings():
+        double = any(p.dtype == np.float64 for p in params)
+        with _settings(), _state_in(double):
             tensors = [_tensor(p) for p in params]
             optimizer = self.parts[0].factory(tensors, **arguments)
         if not isinstance(optimizer, Optimizer):
@@ -100,6 +103,25 @@ class TinygradSession:
 def _settings() -> Context:
     """Training, and no cache on the disk: that is of the one thread which opened it."""
     return Context(TRAINING=1, CACHELEVEL=0)
+
+
+@contextlib.contextmanager
+def _state_in(double: bool) -> Iterator[None]:
+    """State and learning rate in double precision, for which tinygrad asks its environment."""
+    if not double:
+        yield
+        return
+    before = os.environ.get("OPTIM_DTYPE")
+    os.environ["OPTIM_DTYPE"] = "float64"
+    getenv.cache_clear()
+    try:
+        with Context(DEFAULT_FLOAT="float64"):
+            yield
+    finally:
+        del os.environ["OPTIM_DTYPE"]
+        if before is not None:
+            os.environ["OPTIM_DTYPE"] = before
+        getenv.cache_clear()
 
 
 def _tensor(values: np.ndarray) -> Tensor:
