@@ -45,7 +45,7 @@ class ZeroesTheGradientsAfterwards(Momentum):
         return new
 
 
-@mistake("adam", "dtype float64", links="google-deepmind/optax#1414")
+@mistake("adam", "dtype float64")
 class PromotesToDouble(Adam):
     def step(self, grads):
         return [p.astype(np.float64) for p in super().step(grads)]

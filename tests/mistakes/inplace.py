@@ -84,7 +84,7 @@ class PowersStartAtTheRates(Optimizer):
         p -= lr * (s["exp_avg"] / (1 - s["power1"])) / denominator
 
 
-@mistake("adam", "(1 - beta1) * g", "(1 - beta2) * g**2", links="raskr/rust-autograd#16")
+@mistake("adam", "return h, m_old, v_old", links="raskr/rust-autograd#16")
 class MomentsAreCopies(Optimizer):
     """New moments never reach the state."""
 
@@ -140,7 +140,7 @@ class BeliefForAdam(Optimizer):
         p -= step_size * (s["exp_avg"] / denominator)
 
 
-@mistake("adam", "xp.sqrt(v) / (1 - beta2**t)", links="pytorch/pytorch#23737")
+@mistake("adam", "v_hat = v / (1 - beta2**t) / (1 - beta2**t)", links="pytorch/pytorch#23737")
 class CorrectionOutsideTheRoot(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps):
         average(s["exp_avg"], g, beta1)
@@ -201,7 +201,7 @@ class PositionalArguments(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / denominator
 
 
-@mistake("adam", "g + eps", links="ml-explore/mlx#87")
+@mistake("adam", "g + eps")
 class EpsilonOnTheGradient(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps):
         average(s["exp_avg"], g, beta1)
@@ -210,7 +210,12 @@ class EpsilonOnTheGradient(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / denominator
 
 
-@mistake("adam", "1 / xp.sqrt(v_hat) + eps", links="kozistr/pytorch_optimizer#480")
+@mistake(
+    "adam",
+    "(1 - beta2**t) / v",
+    "m_hat * (xp.sqrt(v_hat) + eps)",
+    links="kozistr/pytorch_optimizer#480",
+)
 class EpsilonAfterTheReciprocal(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps):
         average(s["exp_avg"], g, beta1)
@@ -234,7 +239,7 @@ class MaximumIsNotRead(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / denominator
 
 
-@mistake("amsgrad", "xp.maximum(v_old, v)")
+@mistake("amsgrad", "return h, m, v, v")
 class MaximumOfTwoSteps(Optimizer):
     """The larger of this step's second moment and the last one's."""
 
@@ -275,7 +280,7 @@ class StepSizeOfAdam(Optimizer):
         p -= step_size * s["exp_avg"] / s["exp_avg_sq"]
 
 
-@mistake("adamax", "step count stays at 1", links="tensorflow/tfjs-core#280")
+@mistake("adamax", "m / (1 - beta1) / u", links="tensorflow/tfjs-core#280")
 class AdamaxWithoutExponent(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps):
         average(s["exp_avg"], g, beta1)
@@ -291,7 +296,7 @@ class NormOfTheMoment(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / s["exp_avg_sq"]
 
 
-@mistake("adamax", "beta2 * u + xp.abs(g)")
+@mistake("adamax", "the sum instead of the maximum")
 class SumForMaximum(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps):
         average(s["exp_avg"], g, beta1)
@@ -328,7 +333,7 @@ class LookAheadIsKept(Optimizer):
         p -= lr * ahead / (np.sqrt(s["exp_avg_sq"] / (1 - beta2 ** s["step"])) + eps)
 
 
-@mistake("nadam", "nadam as keras has it")
+@mistake("nadam", "0.96**t", "0.96**(t + 1)")
 class ScheduleWithoutItsRate(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps, momentum_decay):
         mu = beta1 * (1 - 0.5 * 0.96 ** s["step"])
@@ -376,7 +381,7 @@ class NeverTooShort(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / (root + eps)
 
 
-@mistake("radam", "rho_inf", "1 / (1 - beta2)")
+@mistake("radam", "rho_inf = 2 / (1 - beta2)\n")
 class ShorterAverage(Optimizer):
     """The longest average is taken as that of plain, not of centred, windows."""
 
@@ -469,7 +474,7 @@ class DampenedTwice(Optimizer):
 # Adagrad, Adadelta, RMSprop
 
 
-@mistake("adagrad", "xp.sum(g**2)", links="tensorflow/tensorflow#9058")
+@mistake("adagrad", "xp.sum(g**2)")
 class OneAccumulatorForATensor(Optimizer):
     def update(self, p, g, s, *, lr, eps, initial_accumulator):
         s["sum"] = s.get("sum", initial_accumulator) + np.sum(g * g)
@@ -586,7 +591,7 @@ class StartsAtTheFirstSquare(Optimizer):
         p -= lr * s["buffer"]
 
 
-@mistake("rmsprop", "momentum == 0", "eps", links="keras-team/keras#4356")
+@mistake("rmsprop", "momentum == 0", "eps")
 class EpsilonMovesWithMomentum(Optimizer):
     """Two code paths: epsilon is inside the root where there is momentum."""
 
@@ -616,7 +621,7 @@ class RootOfTheMean(Optimizer):
         p -= lr * s["buffer"]
 
 
-@mistake("rmsprop(momentum=0.0)", "g * xp.sqrt(v)", links="torch/optim#57")
+@mistake("rmsprop(momentum=0.0)", "a factor instead of a divisor")
 class TimesTheRoot(Optimizer):
     zeros = ("square_avg",)
 
@@ -778,7 +783,7 @@ class RatesOfLionMixed(Optimizer):
         s["exp_avg"] += (1 - beta1) * g
 
 
-@mistake("lion", "m = beta2 * m + (1 - beta2) * xp.sign(")
+@mistake("lion", "m = beta2 * h + (1 - beta2) * g", "of lion")
 class SignIsKeptInTheBuffer(Optimizer):
     """The sign is taken in place, and the buffer of the next step starts from it."""
 
@@ -845,7 +850,7 @@ class EpsilonInTheRatio(Optimizer):
         p -= lr * ratio * h
 
 
-@mistake("lars", "sgd where sgd_lr_inside belongs", entry=100)
+@mistake("lars", "lars as timm has it", entry=100)
 class RateOutsideTheBuffer(Optimizer):
     zeros = ("buffer",)
 

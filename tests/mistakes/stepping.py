@@ -152,7 +152,7 @@ class CountStopsWithAnyMissing(Adam):
         return self.params
 
 
-@mistake("adam", "step count advances twice", links="deepspeedai/DeepSpeed#1823")
+@mistake("adam", "step count advances twice")
 class CountedInTwoPlaces(Adam):
     def update(self, i, g):
         self.t[i] += 1
@@ -172,7 +172,7 @@ class CorrectionsCachedByTen(Adam):
         super().apply(p, g, m, v, t)
 
 
-@mistake("nadam", "product", entry=88, links="apache/mxnet#9310")
+@mistake("nadam", "product", entry=88)
 class ProductOfAllParameters(Adam):
     """One product of momenta, multiplied once for every parameter."""
 
@@ -198,7 +198,7 @@ class ProductOfAllParameters(Adam):
         self.product = state[1]
 
 
-@mistake("adam", "first", "step", links="nikhilvyas/SOAP#3")
+@mistake("adam", "first", "step")
 class FirstStepOnlyPrepares(Adam):
     """No parameter moves in the first step."""
 
@@ -389,7 +389,7 @@ class AsManyElementsAsRows(Adam):
                           v.reshape(-1)[:n], t)  # fmt: skip
 
 
-@mistake("adam", "tail", entry=154, links="mattn/tensai#125")
+@mistake("adam", "tail", entry=154)
 class TailOfTheVectorIsLost(Adam):
     """A loop over blocks of four, without what is left."""
 
@@ -407,7 +407,7 @@ class LastElementIsLost(Adam):
                       v.reshape(-1)[:n], t)  # fmt: skip
 
 
-@mistake("adam", "tail", links="replikativ/raster#233")
+@mistake("adam", "tail")
 class TailIsSteppedTwice(Adam):
     """The last block begins early enough to be whole, and overlaps the one before."""
 
@@ -573,7 +573,7 @@ class CountGoesOnFromOneLess(Adam):
 # Numbers
 
 
-@mistake("adam", "bfloat16", links="chainer/chainer#6299")
+@mistake("adam", "bfloat16")
 class MomentsInHalfPrecision(Adam):
     def apply(self, p, g, m, v, t):
         super().apply(p, g, m, v, t)

@@ -109,16 +109,16 @@ class Mistakes(list[Mistake]):
                 members = {
                     "formula": staticmethod(formula),
                     "__module__": formula.__module__,
-                    "__signature__": _signature(formula),
+                    "__signature__": signature_of(formula),
                 }
                 target = type(formula.__name__, (Target,), members)
-            self.append(Mistake(target, spec, says, _addresses(links), entry))
+            self.append(Mistake(target, spec, says, addresses(links), entry))
             return formula
 
         return declare
 
 
-def _signature(formula: Callable[..., Array]) -> inspect.Signature:
+def signature_of(formula: Callable[..., Array]) -> inspect.Signature:
     """Of a factory that takes the hyperparameters of a formula."""
     params = inspect.Parameter("params", inspect.Parameter.POSITIONAL_ONLY)
     given = inspect.signature(formula).parameters.values()
@@ -126,7 +126,7 @@ def _signature(formula: Callable[..., Array]) -> inspect.Signature:
     return inspect.Signature([params, *own])
 
 
-def _addresses(links: str) -> tuple[str, ...]:
+def addresses(links: str) -> tuple[str, ...]:
     """``owner/repository#number`` as addresses."""
     pairs = (link.split("#") for link in links.split())
     return tuple(f"https://github.com/{name}/issues/{number}" for name, number in pairs)

@@ -485,7 +485,7 @@ class WarmupByIntegerDivision(Scheduled):
         return min(1.0, float(t // self.options["warmup_steps"]))
 
 
-@mistake(WARMUP, "(t + 1)", links="HomebrewML/HeavyBall#29")
+@mistake(WARMUP, "(t + 1)")
 class WarmupOneStepAhead(Scheduled):
     def factor(self, t):
         return min(1.0, (t + 1) / (self.options["warmup_steps"] + 1))
@@ -719,7 +719,7 @@ class Lazy(AroundAdam):
         return ~np.any(g != 0, axis=others, keepdims=True) if others else g == 0
 
 
-@mistake("lazy(adam)", "g != 0", "element", links="tensorflow/tensorflow#23668")
+@mistake("lazy(adam)", "g != 0", "element")
 class LazyByElement(Lazy):
     def absent(self, g):
         return g == 0
