@@ -87,7 +87,7 @@ class Momentum:
 
 @mistake(
     "adam",
-    "one step count for all parameters",
+    "the step count is shared and advances with every parameter",
     entry=9,
     links="DiffSharp/DiffSharp#292 flashlight/flashlight#143 clab/dynet#77",
 )
@@ -172,7 +172,7 @@ class CorrectionsCachedByTen(Adam):
         super().apply(p, g, m, v, t)
 
 
-@mistake("nadam", "product", entry=88)
+@mistake("nadam", "share their state", entry=88)
 class ProductOfAllParameters(Adam):
     """One product of momenta, multiplied once for every parameter."""
 
@@ -214,7 +214,7 @@ class FirstStepOnlyPrepares(Adam):
 
 @mistake(
     "adam",
-    "missing gradients are taken as zero",
+    "a missing gradient is taken for zero",
     entry=53,
     links="KellerJordan/Muon#54 ahrefs/ocannl#673",
 )
@@ -250,7 +250,7 @@ class ReturnsAtTheFirstMissing(Adam):
         return self.params
 
 
-@mistake("adam", "missing", "skip")
+@mistake("adam", "a missing gradient ends the step for all")
 class SkipsTheStepWithAnyMissing(Adam):
     def step(self, grads):
         return self.params if any(g is None for g in grads) else super().step(grads)
@@ -324,7 +324,7 @@ class ReturnsTheOldParameters(Adam):
         return before
 
 
-@mistake("adam", "parameter", "never", links="axolotl-ai-cloud/axolotl#3785")
+@mistake("adam", "not updated", links="axolotl-ai-cloud/axolotl#3785")
 class UpdatesACopy(Adam):
     def apply(self, p, g, m, v, t):
         super().apply(np.array(p, order="C"), g, m, v, t)
@@ -389,7 +389,7 @@ class AsManyElementsAsRows(Adam):
                           v.reshape(-1)[:n], t)  # fmt: skip
 
 
-@mistake("adam", "tail", entry=154)
+@mistake("adam", "left over from vectors of 4", entry=154)
 class TailOfTheVectorIsLost(Adam):
     """A loop over blocks of four, without what is left."""
 
@@ -420,7 +420,7 @@ class TailIsSteppedTwice(Adam):
             super().apply(*(x[start : start + 4] for x in flat), t)
 
 
-@mistake("sgd", "0-d", entry=156)
+@mistake("sgd", "without axes are not written", entry=156)
 class NumbersAreSkipped(Momentum):
     def update(self, i, g):
         if g.ndim:
@@ -466,7 +466,7 @@ class OffsetsOffByOne(Momentum):
 # Learning rate
 
 
-@mistake("adam", "learning rate", "first", entry=158)
+@mistake("adam", "the learning rate stays as it was at the start", entry=158)
 class RateIsFrozen(Adam):
     """What was captured when the step was compiled stays."""
 
@@ -515,7 +515,7 @@ class RateOfTheFirstGroupAlone(Momentum):
 # Saving and loading
 
 
-@mistake("adam", "state", "load", entry=15, links="NVIDIA/TransformerEngine#3318")
+@mistake("adam", "the step count is not saved", entry=15, links="NVIDIA/TransformerEngine#3318")
 class CountIsNotSaved(Adam):
     def load_state_dict(self, state):
         super().load_state_dict(state)
@@ -534,7 +534,7 @@ class NothingIsLoaded(Adam):
         pass
 
 
-@mistake("adam", "state", "load", entry=146)
+@mistake("adam", "exchanged by loading", entry=146)
 class MomentsAreLoadedInEachOthersPlace(Adam):
     def load_state_dict(self, state):
         super().load_state_dict(state)
@@ -563,7 +563,7 @@ class StateIsLoadedInHalfPrecision(Adam):
         self.v = [v.astype(np.float16).astype(v.dtype) for v in self.v]
 
 
-@mistake("adam", "state", "load", "count", entry=16)
+@mistake("adam", "one too small after loading", entry=16)
 class CountGoesOnFromOneLess(Adam):
     def load_state_dict(self, state):
         super().load_state_dict(state)

@@ -171,7 +171,7 @@ class RootMeanSquareForNorm(Around):
         return [None if g is None else g * scale for g in grads]
 
 
-@mistake("clip_by_global_norm(sgd)", "sum(xp.sqrt(xp.sum(g**2)) for g in gs)", entry=104)
+@mistake("clip_by_global_norm(sgd)", "the norm is the sum of the norms", entry=104)
 class SumOfNorms(Around):
     def changed(self, grads):
         total = sum(math.sqrt(square) for square in squares(grads))
@@ -305,7 +305,7 @@ class AccumulatingAdam(Accumulating, AroundAdam):
     """The same around Adam."""
 
 
-@mistake("gradient_accumulation(sgd)", "mean + g\n", entry=128)
+@mistake("gradient_accumulation(sgd)", "mean = mean + g", "g / k", entry=128)
 class SumForMean(Accumulating):
     def step(self, grads):
         self.calls += 1
@@ -399,7 +399,7 @@ class MomentumInEveryCall(Accumulating):
 
 @mistake(
     "gradient_accumulation(adam)",
-    "t counts calls",
+    "the step count is not divided by k",
     entry=129,
     links="keras-team/keras#19990 keras-team/keras#19998",
 )
@@ -413,8 +413,7 @@ class CountsCalls(AccumulatingAdam):
 
 @mistake(
     "gradient_accumulation(adamw)",
-    "weight_decay",
-    "every call",
+    "weight_decay outside gradient_accumulation",
     entry=52,
     links="keras-team/keras#19990",
 )
@@ -620,8 +619,12 @@ class SlowWeightsAreTheFastOnes(LookingAhead):
         super().prepare(params)
         self.slow = params
 
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.slow = self.optimizer.params
 
-@mistake("lookahead(sgd)", "theta + alpha * (slow - theta)")
+
+@mistake("lookahead(sgd)", "slow + (1 - alpha) * (theta - slow)")
 class FractionFromTheOtherEnd(LookingAhead):
     def synchronise(self, i, p):
         p += self.options["alpha"] * (self.slow[i] - p)
@@ -663,7 +666,7 @@ class SlowWeightsAreNotSaved(LookingAhead):
         self.optimizer.load_state_dict(state[1])
 
 
-@mistake("lookahead(sgd(dampening=0.0))", "momentum", "slow", entry=140)
+@mistake("lookahead(sgd(dampening=0.0))", "lookahead resets the state inside", entry=140)
 class MomentumIsLostAtSynchronisation(LookingAhead):
     def synchronise(self, i, p):
         super().synchronise(i, p)
@@ -719,7 +722,7 @@ class Lazy(AroundAdam):
         return ~np.any(g != 0, axis=others, keepdims=True) if others else g == 0
 
 
-@mistake("lazy(adam)", "g != 0", "element")
+@mistake("lazy(adam)", "range(2, xp.ndim(g))")
 class LazyByElement(Lazy):
     def absent(self, g):
         return g == 0
@@ -775,7 +778,7 @@ class CountOfEachRow(Lazy):
 # Gradient centralization
 
 
-@mistake("gradient_centralization(sgd)", "xp.mean(g)")
+@mistake("gradient_centralization(sgd)", "range(0, xp.ndim(g))")
 class MeanOfTheTensor(Around):
     def change(self, g):
         return g - g.mean() if g.ndim > 1 else g
