@@ -34,13 +34,14 @@ class Run:
     weight_decay: float
     alpha: float
     max_norm: float
+    momentum_decay: float
 
     def __init__(self, theta: Array, hyperparameters: Mapping[str, Any]) -> None:
         self.__dict__ |= hyperparameters
         self.t = 0
-        self.slow = theta
+        self.slow = self.x = theta
         self.b = self.m = self.s = self.u = self.v = f32(0)
-        self.power1 = self.power2 = 1.0
+        self.power1 = self.power2 = self.product = 1.0
 
 
 Step = Callable[[Array, Array, Run], Array]
@@ -295,6 +296,12 @@ def adamw_with_one_fused_update(theta: Array, g: Array, o: Run) -> Array:
     return fma(f32(1 - o.lr * o.weight_decay), theta, f32(-o.lr) * direction(g, o))
 
 
+@correct("adamw")
+def adamw_stepping_further_and_decaying_then(theta: Array, g: Array, o: Run) -> Array:
+    kept = 1 - o.lr * o.weight_decay
+    return (theta - f32(o.lr / kept) * direction(g, o)) * f32(kept)
+
+
 @correct("l2(adam)")
 def adam_with_fused_l2(theta: Array, g: Array, o: Run) -> Array:
     return theta - f32(o.lr) * direction(fma(f32(o.weight_decay), theta, g), o)
@@ -363,7 +370,63 @@ def nesterov_from_the_old_buffer(theta: Array, g: Array, o: Run) -> Array:
     return theta - f32(o.lr) * h
 
 
+@correct("sgd_lr_inside(nesterov=True)")
+def nesterov_by_a_change_of_variables(_: Array, g: Array, o: Run) -> Array:
+    o.u = f32(o.momentum) * o.u - f32(o.lr) * g
+    o.x = o.x + o.u
+    return o.x + f32(o.momentum) * o.u
+
+
+@correct("sgd_lr_inside(nesterov=True)")
+def nesterov_from_both_velocities(theta: Array, g: Array, o: Run) -> Array:
+    old = o.u
+    o.u = f32(o.momentum) * o.u - f32(o.lr) * g
+    return theta - f32(o.momentum) * old + f32(1 + o.momentum) * o.u
+
+
 # Other rules and variants
+
+
+@correct("nadam")
+def nadam_as_two_subtractions(theta: Array, g: Array, o: Run) -> Array:
+    mu, after = (o.beta1 * (1 - 0.5 * 0.96 ** (t * o.momentum_decay)) for t in (o.t, o.t + 1))
+    o.product *= mu
+    moments(g, o)
+    denominator = np.sqrt(o.v / f32(1 - o.beta2**o.t)) + f32(o.eps)
+    theta = theta - f32(o.lr * (1 - mu) / (1 - o.product)) * g / denominator
+    return theta - f32(o.lr * after / (1 - o.product * after)) * o.m / denominator
+
+
+@correct("amsgrad")
+def amsgrad_with_the_largest_root(theta: Array, g: Array, o: Run) -> Array:
+    moments(g, o)
+    o.s = np.maximum(o.s, np.sqrt(o.v))
+    denominator = o.s / f32(math.sqrt(1 - o.beta2**o.t)) + f32(o.eps)
+    return theta - f32(o.lr / (1 - o.beta1**o.t)) * o.m / denominator
+
+
+@correct("adamax")
+def adamax_with_a_folded_step_size(theta: Array, g: Array, o: Run) -> Array:
+    o.m = o.m + f32(1 - o.beta1) * (g - o.m)
+    o.u = np.maximum(o.u * f32(o.beta2), abs(g) + f32(o.eps))
+    return theta - f32(o.lr / (1 - o.beta1**o.t)) * (o.m / o.u)
+
+
+@correct("adadelta")
+def adadelta_with_epsilon_in_the_state(theta: Array, g: Array, o: Run) -> Array:
+    if o.t == 1:
+        o.u = o.v = f32(o.eps)
+    o.v = f32(o.rho) * o.v + f32(1 - o.rho) * (g * g + f32(o.eps))
+    h = np.sqrt(o.u / o.v) * g
+    o.u = f32(o.rho) * o.u + f32(1 - o.rho) * (h * h + f32(o.eps))
+    return theta - f32(o.lr) * h
+
+
+@correct("gradient_accumulation(sgd(momentum=0.0), k=3)")
+def accumulation_as_a_running_mean(theta: Array, g: Array, o: Run) -> Array:
+    n = (o.t - 1) % 3 + 1
+    o.m = g if n == 1 else o.m + (g - o.m) / f32(n)
+    return theta - f32(o.lr) * o.m if n == 3 else theta
 
 
 @correct("rmsprop(momentum=0.0)")

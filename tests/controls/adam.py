@@ -219,6 +219,31 @@ def one_quotient(theta, g, t, s, *, lr, beta1, beta2, eps):
     return theta - (lr * math.sqrt(1 - beta2**t)) * s.m / below
 
 
+@control("adam")
+def off_by_a_unit(theta, g, t, s, *, lr, beta1, beta2, eps):
+    """Roots and quotients of hardware that rounds none of them right."""
+    noise = np.random.default_rng(t)
+
+    def near(x):
+        return (x * (1 + noise.integers(-1, 2, np.shape(x)) * np.finfo(x.dtype).eps)).astype(
+            g.dtype
+        )
+
+    moments(g, s, beta1, beta2)
+    root = near(np.sqrt(near(s.v / (1 - beta2**t))))
+    return theta - lr * near(s.m / (1 - beta1**t) / (root + eps))
+
+
+@control("adam")
+def compensated(theta, g, t, s, *, lr, beta1, beta2, eps):
+    """Kahan's summation: what rounding takes from a step is added to the next."""
+    moments(g, s, beta1, beta2)
+    step = s.lost - lr * (s.m / (1 - beta1**t)) / (np.sqrt(s.v / (1 - beta2**t)) + eps)
+    new = theta + step
+    s.lost = step - (new - theta)
+    return new
+
+
 class InTiles:
     """Loops over blocks of four elements, with what is left at the end."""
 
@@ -313,6 +338,22 @@ class OneBuffer(InTiles):
     def parts(self):
         return [slice(end - math.prod(shape), end)
                 for end, shape in zip(self.ends, self.shapes, strict=True)]  # fmt: skip
+
+
+@control("adam")
+class CopiesWhenItLoads(InTiles):
+    """What it saves is its own memory; who loads makes a copy."""
+
+    def state_dict(self):
+        return self.m, self.v, self.t
+
+
+@control("adam")
+class CopiesWhenItSaves(InTiles):
+    """What it saves is a copy, which who loads may keep."""
+
+    def load_state_dict(self, state):
+        self.m, self.v, self.t = state
 
 
 @control("adam")

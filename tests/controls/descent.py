@@ -63,6 +63,15 @@ class ConstantRate:
         return self.params
 
 
+@control("sgd(dampening=0.0)")
+def velocity_that_changes_with_the_rate(theta, g, t, s, *, lr, momentum):
+    """The learning rate inside the velocity, which is taken out where the rate changes."""
+    before = vars(s).get("rate", lr)
+    s.u = momentum * (s.u * (lr / before)) + lr * g
+    s.rate = lr
+    return theta - s.u
+
+
 @control("sgd(nesterov=True, dampening=0.0)", links="pytorch/pytorch#5920")
 def nesterov_in_two_subtractions(theta, g, t, s, *, lr, momentum):
     s.b = momentum * s.b + g
