@@ -8,7 +8,7 @@ from mistakes.target import Mistake
 import refopt
 
 MODULES = (
-    "accumulators", "adam", "decay", "failures", "inplace", "sgd", "stepping", "wrappers",
+    "accumulators", "adam", "decay", "failures", "inplace", "pairs", "sgd", "stepping", "wrappers",
 )  # fmt: skip
 MISTAKES = [m for name in MODULES for m in import_module(f"mistakes.{name}").MISTAKES]
 
