@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -152,6 +154,30 @@ class Subclass(torch.optim.SGD):  # type: ignore[misc, name-defined]
 def test_functions_and_classes_of_the_user_are_recognised(target: Any) -> None:
     assert framework(target) == "torch"
     session = adapted(target).start(params(), {"lr": 0.3, "momentum": 0.5})
+    assert_same(stepped(session), stepped_directly(lambda p: torch.optim.SGD(p, lr=0.3)))
+
+
+library = ModuleType("library")
+library.Descent = type("Descent", (torch.optim.SGD,), {})  # type: ignore[attr-defined]
+
+
+def make_with_library(params: Any, lr: float) -> Any:
+    return library.Descent(params, lr)
+
+
+def make_as_annotated(params: Any, lr: float) -> library.Descent:  # type: ignore[name-defined]
+    return math.prod([library.Descent(params, lr)], start=1)
+
+
+def make_with_nothing_known(params: Any, lr: float) -> Any:
+    return math.prod([library, params, lr])
+
+
+def test_functions_that_use_a_library_on_top_of_torch_are_recognised() -> None:
+    assert framework(make_with_library) == "torch"
+    assert framework(make_as_annotated) == "torch"
+    assert framework(make_with_nothing_known) is None
+    session = adapted(make_with_library).start(params(), {"lr": 0.3})
     assert_same(stepped(session), stepped_directly(lambda p: torch.optim.SGD(p, lr=0.3)))
 
 

@@ -143,23 +143,34 @@ def _defined_in(modules: Iterable[str]) -> str | None:
 
 def _made_by(function: FunctionType) -> str | None:
     """The framework whose optimizer a function returns."""
-    returned = function.__annotations__.get("return")
+    returned, names = function.__annotations__.get("return"), []
     if isinstance(returned, str):
-        returned = function.__globals__.get(returned.partition(".")[0])
-    if (owner := _owner(returned)) is not None:
-        return owner
+        returned, *names = returned.split(".")
+        returned = function.__globals__.get(returned)
+    if owners := _owners(returned, names) - {None}:
+        return owners.pop() if len(owners) == 1 else None
     used = inspect.getclosurevars(function)
-    values = [*used.globals.values(), *used.nonlocals.values()]
-    owners = {_owner(v) for v in values if callable(v) or isinstance(v, ModuleType)}
+    for value in (*used.globals.values(), *used.nonlocals.values()):
+        owners |= _owners(value, function.__code__.co_names)
     owners |= {name for name in _FRAMEWORKS if name in used.unbound}  # imported inside it
     return owners.pop() if len(owners) == 1 else None
 
 
+def _owners(value: object, names: Iterable[str]) -> set[str | None]:
+    """The frameworks that something a function refers to comes from; data comes from none.
+
+    A module that is no framework may hold optimizers of one: ``names`` are those that are used.
+    """
+    if not isinstance(value, ModuleType):
+        return {_owner(value)} if callable(value) else set()
+    root = value.__name__.partition(".")[0]
+    if root in _FRAMEWORKS:
+        return {root}
+    used = [vars(value)[name] for name in names if name in vars(value)]
+    return {framework(each) for each in used if isinstance(each, type)} or {None}
+
+
 def _owner(value: object) -> str | None:
-    """The framework that something a function refers to comes from."""
-    if isinstance(value, ModuleType):
-        root = value.__name__.partition(".")[0]
-        return root if root in _FRAMEWORKS else None
     source = _source(value)
     if isinstance(source, FunctionType):
         return _defined_in([source.__module__])
