@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -140,7 +141,7 @@ def test_the_example_runs_without_refopt_and_holds() -> None:
             "sqrt(v / (1 - beta2**t) + eps)",
             "epsilon inside the root",
         ),
-        ("m + (1 - beta1) * g", "m + g", "the factor 1 - beta1 is left out"),
+        ("m + (1 - beta1) * g", "m + g", "the gradient in place of (1 - beta1) * g"),
         ("lr * h", "0.3 * h", "the learning rate stays as it was at the start"),
     ],
 )
@@ -151,14 +152,37 @@ def test_the_example_finds_a_mistake(right: str, wrong: str, mistake: str | None
     assert mistake is None or mistake_id(mistake) in ALL["adam"][0].kills
 
 
-def test_javascript_reads_the_numbers() -> None:
+def javascript() -> str:
+    """The JavaScript example of spec/README.md."""
+    (code,) = re.findall(r"```javascript\n(.*?)```", README, re.DOTALL)
+    return str(code)
+
+
+def ran_by_node(code: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("node") is None:
         pytest.skip("node is not installed")
-    (parser,) = re.findall(r"`(s => \{.*?\})`", README, re.DOTALL)
+    command = ["node", "-e", code]
+    return subprocess.run(command, cwd=SPEC, capture_output=True, text=True, check=False)
+
+
+def test_the_example_in_javascript_holds() -> None:
+    done = ran_by_node(javascript())
+    assert done.returncode == 0, done.stderr
+    adam = [vector.id for vector in ALL["adam"] if vector.form == "adam"]
+    assert re.findall(r"(\S+) holds", done.stdout) == adam
+
+
+def test_the_example_in_javascript_finds_a_mistake() -> None:
+    assert javascript().count("beta1 ** t") == 1
+    done = ran_by_node(javascript().replace("beta1 ** t", "beta1"))
+    assert "Error: adam-far-1" in done.stderr
+
+
+def test_javascript_reads_the_numbers() -> None:
+    (parser,) = re.findall(r"const number = (.*?\n\});?\n", javascript(), re.DOTALL)
     texts = {x for v in ALL["adam"] for s in v.steps for p in s.params for x in p}
     texts |= {hexadecimal(x) for x in (0.0, -3.0, 5e-324, 2.2e-308, 1.7e308, 0.1)}
-    code = f"console.log(JSON.stringify({sorted(texts)}.map({parser})))"
-    done = subprocess.run(["node", "-e", code], capture_output=True, text=True, check=True)
+    done = ran_by_node(f"console.log(JSON.stringify({sorted(texts)}.map({parser})))")
     assert json.loads(done.stdout) == [float.fromhex(text) for text in sorted(texts)]
 
 
@@ -659,6 +683,37 @@ def test_an_interrupted_write_leaves_the_old_file_whole(
         vectors.write("rescale", tmp_path)
     assert file.read_bytes() == before
     assert list(tmp_path.iterdir()) == [file]
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from refopt import vectors
+
+
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if sys.argv[1] == "fsync":
+    os.fsync = killed
+else:
+    pathlib.Path.replace = killed
+vectors.write("rescale", pathlib.Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_write_that_is_killed_leaves_the_old_file_whole(tmp_path: Path, moment: str) -> None:
+    content = stored("rescale")
+    content["vectors"][0]["kills"] = ["aaaaaa"]
+    file = tmp_path / "rescale.json"
+    file.write_text(json.dumps(content), "utf-8")
+    before = file.read_bytes()
+    command = [sys.executable, "-c", KILLED, moment, str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert file.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2  # what was written by then stays beside it
+    assert vectors.write("rescale", tmp_path)
 
 
 # The command line
