@@ -68,7 +68,8 @@ class _Drawing(Figure):
     """A figure that notebooks show as vectors, without a backend."""
 
     def _repr_svg_(self) -> str:
-        return rendered(self, "svg").decode()
+        whole = rendered(self, "svg").decode()
+        return whole[whole.index("<svg") :]  # without the prologue, which pages do not take
 
 
 def _drawn(draw: Callable[..., None]) -> Callable[..., Figure]:
@@ -80,6 +81,7 @@ def _drawn(draw: Callable[..., None]) -> Callable[..., Figure]:
             figure = _Drawing() if figure is None else figure
             figure.set_layout_engine("constrained")
             figure.set_size_inches(_WIDTH, 2.9)
+            figure.set_label((draw.__doc__ or "").partition("\n")[0])
             draw(figure, **arguments)
             return figure
 
@@ -258,7 +260,7 @@ def rendered(figure: Figure, kind: str) -> bytes:
     undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
     file = io.BytesIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(file, format=kind, metadata=undated[kind])
+        figure.savefig(file, format=kind, metadata={"Title": figure.get_label(), **undated[kind]})
     return file.getvalue()
 
 
