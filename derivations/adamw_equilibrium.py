@@ -106,7 +106,7 @@ assert sp.limit((h / lam).subs(g, positive), eps, 0) == 1 / lam
 size, start, C = sp.symbols("w w0 C", nonnegative=True)
 after, _ = stepped(t, theta, g, m, v)
 assert equal(sp.diff(after, theta), 1 - lr * lam)
-h_adam = sp.simplify((((1 - lr * lam) * theta - after) / lr))
+h_adam = sp.simplify(((1 - lr * lam) * theta - after) / lr)
 assert theta not in h_adam.free_symbols
 bound = (1 - lr * lam) * size + lr * C
 
