@@ -6,6 +6,7 @@ Exit status 0: what was checked conforms. 1: something deviates. 2: it could not
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import sys
@@ -43,6 +44,8 @@ class Dtype(StrEnum):
 
     FLOAT32 = "float32"
     FLOAT64 = "float64"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
 
 
 def _print_version(wanted: bool) -> None:
@@ -181,6 +184,13 @@ def prove(name: str) -> None:
 @app.command("score")
 def score_(
     names: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None,
+    matrix_: Annotated[
+        bool, typer.Option("--matrix", help="Show how many changes each probe detects, too.")
+    ] = False,
+    json_: Annotated[
+        str | None,
+        typer.Option("--json", metavar="PATH|-", help="Write which probe detects which there."),
+    ] = None,
 ) -> None:
     """Show how many changes of the reference the probes detect."""
     from refopt import specification
@@ -190,12 +200,21 @@ def score_(
     for name in names or []:
         if name not in known:
             _fail(f"no specification is named {name!r}; `refopt list` shows all names")
-    complete = True
+    if importlib.util.find_spec("flint") is None:
+        _fail("what survives is compared exactly by python-flint: pip install 'refopt[vectors]'")
+    if json_ not in (None, "-"):
+        _check_writable(Path(json_))
+    results = []
     for name in names or known:
         result = score(name)
-        complete = complete and not result.survivors
-        typer.echo(result)
-    raise typer.Exit(0 if complete else 1)
+        results.append(result)
+        if json_ != "-":
+            typer.echo(result)
+            if matrix_:
+                typer.echo(result.table())
+    if json_ is not None:
+        _write(json_, {"scores": [result.to_json() for result in results]}, sys.stdout)
+    raise typer.Exit(1 if any(result.survivors for result in results) else 0)
 
 
 @app.command()

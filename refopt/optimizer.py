@@ -339,8 +339,9 @@ def _checked(name: str, theta: Array) -> Namespace:
     if not xp.is_real(theta):
         where = f" {name!r}" if name else ""
         raise TypeError(
-            f"parameter{where} has dtype {theta.dtype}; optimizers are defined for real "
-            "floating-point numbers: convert it, or split a complex array into two real ones"
+            f"parameter{where} has dtype {theta.dtype}; optimizers are defined for the real "
+            "floating-point numbers of its library: convert it, or split a complex array into two "
+            "real ones"
         )
     return xp
 

@@ -157,7 +157,10 @@ class ArrayNamespace(Namespace):
         return int(x.ndim)
 
     def is_real(self, x: Array) -> bool:
-        return bool(self.library.isdtype(x.dtype, "real floating"))
+        try:
+            return bool(self.library.isdtype(x.dtype, "real floating"))
+        except TypeError:  # NumPy refuses to judge dtypes of others, such as bfloat16
+            return False
 
     def asarray(self, x: Array) -> Array:
         return self.library.asarray(x)

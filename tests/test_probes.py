@@ -13,7 +13,7 @@ import pytest
 from refopt import catalog
 from refopt.hyperparameters import DOMAINS, Boolean
 from refopt.layers import REQUIRED
-from refopt.oracle.probes import DYADIC, FAR, SHAPES, Probe, probes
+from refopt.oracle.probes import DYADIC, FAR, RESTS, SHAPES, Probe, probes
 
 DEFAULTS = {"lr": 1e-3, "beta1": 0.9, "momentum": 0.9, "weight_decay": 0.01, "nesterov": False}
 PROBES = {probe.id: probe for probe in probes(DEFAULTS)}
@@ -27,6 +27,8 @@ DIGESTS = {
         "zero": "c4f29b7c01c1ea79",
         "missing": "4c1813ad922229db",
         "strided": "1a858d2d9fa8f1f1",
+        "large": "36a717fdf875a33e",
+        "long": "54f252a56f123693",
     },
     "float64": {
         "far": "20d883913d2bb00c",
@@ -36,6 +38,30 @@ DIGESTS = {
         "zero": "f0603721847b4ea5",
         "missing": "31bb98fa78cccfb6",
         "strided": "c74a14c9c8380971",
+        "large": "d68ba694cb4a7c43",
+        "long": "c8919a6aa618cab8",
+    },
+    "bfloat16": {
+        "far": "74e7176dd64d1667",
+        "dyadic": "0326e4bd5f5b4cf9",
+        "defaults": "2dbe5523884137c6",
+        "vanishing": "a7223ad92a765080",
+        "zero": "988af5d68c598291",
+        "missing": "36cb42beeccffd5c",
+        "strided": "a90405b154375d91",
+        "large": "991aca75f413856f",
+        "long": "db47fa0a78f702d8",
+    },
+    "float16": {
+        "far": "6f6db4b68c0923ac",
+        "dyadic": "a4e93d2244021622",
+        "defaults": "b6f724dae7fadb18",
+        "vanishing": "5420b731b08eaf54",
+        "zero": "7e248cc650da80a2",
+        "missing": "c362af1b792db82c",
+        "strided": "71b1f1fcaee7a05d",
+        "large": "45617b63cc57416d",
+        "long": "75ce139fac89ba9c",
     },
 }
 """Of parameters and gradients at seed 0: an id stands for these bits for ever."""
@@ -48,11 +74,17 @@ def arrays(probe: Probe) -> Iterator[np.ndarray | None]:
         yield from gradients
 
 
+def bits(x: np.ndarray) -> bytes:
+    """Little-endian."""
+    known = x.view(np.uint16) if x.dtype.name == "bfloat16" else x
+    return known.astype(known.dtype.newbyteorder("<")).tobytes()
+
+
 def digest(probe: Probe) -> str:
     """Of the bits of its arrays, little-endian."""
     made = hashlib.sha256()
     for x in arrays(probe):
-        made.update(b"missing" if x is None else x.astype(x.dtype.newbyteorder("<")).tobytes())
+        made.update(b"missing" if x is None else bits(x))
     return made.hexdigest()[:16]
 
 
@@ -70,7 +102,7 @@ def values_of(hyperparameters: Mapping[str, Any]) -> Iterator[float]:
 # Stability
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DIGESTS)
 def test_the_bits_of_every_probe_stay_what_they_are(dtype: str) -> None:
     assert {p.id: digest(p) for p in probes(DEFAULTS, dtype=dtype)} == DIGESTS[dtype]
 
@@ -140,7 +172,7 @@ def test_whatever_needs_a_value_has_one() -> None:
 def test_decay_and_momentum_are_zero_in_one_probe_each() -> None:
     for name, id in (("weight_decay", "vanishing"), ("momentum", "strided")):
         zero = {p.id for p in PROBES.values() if p.hyperparameters[name] == 0}
-        assert zero == {id}
+        assert zero == {id, "long"}
 
 
 # What each is for
@@ -149,10 +181,11 @@ def test_decay_and_momentum_are_zero_in_one_probe_each() -> None:
 @pytest.mark.parametrize("id", PROBES)
 def test_parameters_and_gradients_have_the_same_shapes(id: str) -> None:
     probe = PROBES[id]
-    assert tuple(p.shape for p in probe.params) == SHAPES
+    shapes = ((3,),) if id == "long" else SHAPES
+    assert tuple(p.shape for p in probe.params) == shapes
     assert len(probe.rates) == len(probe.gradients)
     for gradients in probe.gradients:
-        for shape, g in zip(SHAPES, gradients, strict=True):
+        for shape, g in zip(shapes, gradients, strict=True):
             assert g is None or (g.shape, g.dtype) == (shape, np.dtype(np.float32))
 
 
@@ -242,3 +275,40 @@ def test_norms_lie_on_both_sides_of_where_gradients_are_clipped() -> None:
         assert all(
             min(norms) < limit < max(norms) for norms in list(zip(*of_each, strict=True))[:4]
         )
+
+
+# A long run, and 16 bits
+
+
+@pytest.mark.parametrize("dtype", DIGESTS)
+def test_the_long_run_rests_and_then_moves(dtype: str) -> None:
+    probe = next(p for p in probes(DEFAULTS, dtype=dtype) if p.id == "long")
+    assert probe.rests == RESTS[dtype]
+    moving = [bool(np.any(g)) for (g,) in probe.gradients]
+    assert moving == [False] * probe.rests + [True] * 4
+    assert set(probe.rates) == {1.0}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_long_run_goes_past_where_counts_of_16_bits_stop(dtype: str) -> None:
+    assert RESTS[dtype] > 2048
+    for count in (np.float16(2048), np.asarray(256, "bfloat16")):
+        assert count + np.asarray(1, count.dtype) == count
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_16_bits_hold_every_value_and_see_the_steps(dtype: str) -> None:
+    found = {p.id: p for p in probes(DEFAULTS, dtype=dtype)}
+    for probe in found.values():
+        for x in arrays(probe):
+            assert x is None or (x.dtype.name == dtype and np.isfinite(x.astype(float)).all())
+    defaults = found["defaults"]
+    lr = DEFAULTS["lr"]
+    assert all(np.max(np.spacing(p), initial=0) < lr / 8 for p in defaults.params)
+    for g in gradients_of(defaults, 3):
+        assert not np.any(g[::3])
+        assert np.all(g[1::3] != 0)
+    size = abs(gradients_of(found["vanishing"], 2).astype(float))
+    least = np.asarray(np.min(size[size > 0]), dtype)
+    assert least != 0
+    assert least * least == 0

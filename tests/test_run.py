@@ -183,7 +183,7 @@ def test_a_target_is_saved_and_loaded_into_a_fresh_one() -> None:
 
     done = trace(Resumes, probe("dyadic"))
     assert same(done, descended(probe("dyadic")))
-    assert [target.count for target in made] == [5, 12]
+    assert [target.count for target in made] == [12, 12]  # the first one goes on beside it
     assert done.resumed_after == 5
 
 
@@ -320,3 +320,49 @@ def test_the_gradients_belong_to_the_caller() -> None:
         "step 1 of probe 'far' changed gradient 0, which belongs to the caller; "
         "let the target work on a copy"
     )
+
+
+def test_a_state_that_is_aliased_on_load_shows_in_both_targets() -> None:
+    class Momentum(targets.Descent):
+        """Adds to its buffer in place, and loads that of another as it is, or a copy."""
+
+        copies = False
+
+        def __init__(self, params: targets.Arrays) -> None:
+            super().__init__(params)
+            self.buffers = [np.zeros_like(p) for p in params]
+
+        def step(self, grads: targets.Gradients) -> Any:
+            for b, g in zip(self.buffers, grads, strict=True):
+                if g is not None:
+                    np.add(b, g, out=b)
+            return super().step([*self.buffers])
+
+        def state_dict(self) -> Any:
+            return self.buffers
+
+        def load_state_dict(self, state: Any) -> None:
+            self.buffers = [b.copy() for b in state] if self.copies else state
+
+    class Copies(Momentum):
+        copies = True
+
+    aliased, right = (trace(kind, probe("dyadic")) for kind in (Momentum, Copies))
+    assert len(right.beside) == len(right.params) - 5
+    for beside, params in zip(right.beside, right.params[5:], strict=True):
+        assert all(map(np.array_equal, beside, params))
+    assert not all(map(np.array_equal, aliased.beside[-1], right.beside[-1]))
+    assert not all(map(np.array_equal, aliased.params[-1], right.params[-1]))
+
+
+def test_gradients_that_lie_otherwise_cannot_be_written() -> None:
+    class Writes(targets.Descent):
+        def step(self, grads: targets.Gradients) -> Any:
+            for g in grads:
+                if g is not None:
+                    np.multiply(g, 1, out=g)
+            return super().step(grads)
+
+    assert same(trace(Writes, probe("far")), descended(probe("far")))
+    with pytest.raises(TargetError, match="read-only"):
+        trace(Writes, probe("strided"))

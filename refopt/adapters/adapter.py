@@ -19,6 +19,9 @@ Gradients = Sequence[np.ndarray | None]
 Arguments = Mapping[str, str | tuple[str, ...]]
 """A framework's argument names, and the canonical hyperparameters that each takes."""
 
+MANY_STEPS: Final = 32
+"""The steps after which those that follow are worth compiling."""
+
 _NOT_THE_TARGET: Final = (f"{Path(__file__).parent.parent}{os.sep}", "<")
 """How the names of files begin that are refopt's own or the interpreter's."""
 

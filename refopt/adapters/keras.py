@@ -12,7 +12,15 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from refopt.adapters.adapter import Adapter, Arrays, Gradients, Part, TargetError, with_options
+from refopt.adapters.adapter import (
+    MANY_STEPS,
+    Adapter,
+    Arrays,
+    Gradients,
+    Part,
+    TargetError,
+    with_options,
+)
 
 
 class KerasAdapter(Adapter):
@@ -21,7 +29,8 @@ class KerasAdapter(Adapter):
     An instance stands for its class with its configuration, of which hyperparameters that are
     given take precedence. With the option ``refopt_jit`` steps on JAX are compiled whole, as in
     training; it takes 0.3 s at each start. Without it their operations run one by one, which is
-    quicker unless Keras compiles a condition anew in each step, as it does to gather gradients.
+    quicker unless there are many steps, when they are compiled after all, or Keras compiles a
+    condition anew in each step, as it does to gather gradients.
     """
 
     @classmethod
@@ -57,8 +66,12 @@ class KerasSession:
             self.variables = [keras.Variable(np.array(p), dtype=p.dtype.name) for p in params]
             self.optimizer.build(self.variables)
         self._apply = self._compiled() if jit else self.optimizer.apply
+        self._count = 0
 
     def step(self, grads: Gradients) -> Arrays:
+        self._count += 1
+        if self._count == MANY_STEPS and keras.backend.backend() == "jax":
+            self._apply = self._compiled()
         with self._settings():
             # Keras refuses a call without any gradient before it changes or counts anything.
             if any(g is not None for g in grads):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
+import ml_dtypes
 import mlx.core as mx
 import numpy as np
 from mlx.optimizers import Optimizer
@@ -69,7 +70,7 @@ class MlxSession:
             }
             self.params |= self.optimizer.apply_gradients(given, self.params)
             mx.eval(self.params, self.optimizer.state)
-        return [np.array(p) for p in self.params.values()]
+        return [_values(p) for p in self.params.values()]
 
     def set_lr(self, lr: float) -> None:
         self.optimizer.learning_rate = lr
@@ -87,7 +88,16 @@ class MlxSession:
 
 
 def _array(values: np.ndarray) -> mx.array:
-    return mx.array(values, getattr(mx, values.dtype.name))
+    dtype = getattr(mx, values.dtype.name)
+    if dtype == mx.bfloat16:  # which MLX does not know of NumPy
+        values = values.astype(np.float32)
+    return mx.array(values, dtype)
+
+
+def _values(array: mx.array) -> np.ndarray:
+    if array.dtype == mx.bfloat16:
+        return np.array(array.astype(mx.float32)).astype(ml_dtypes.bfloat16)
+    return np.array(array)
 
 
 def _copied(state: Any) -> Any:

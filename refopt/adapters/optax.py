@@ -12,15 +12,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from refopt.adapters.adapter import Adapter, Arrays, Gradients, TargetError, with_options
+from refopt.adapters.adapter import (
+    MANY_STEPS,
+    Adapter,
+    Arrays,
+    Gradients,
+    TargetError,
+    with_options,
+)
 
 
 class OptaxAdapter(Adapter):
     """A function or a transformation, with what is chained before it or goes around it.
 
     With the option ``refopt_jit`` steps are compiled whole, as in training; it takes 0.2 s at each
-    start. Without it their operations run one by one, which is quicker unless something inside
-    compiles a condition anew in each step, as ``optax.MultiSteps`` does.
+    start. Without it their operations run one by one, which is quicker unless there are many steps,
+    when they are compiled after all, or something inside compiles a condition anew in each step,
+    as ``optax.MultiSteps`` does.
     """
 
     takes_missing = False
@@ -79,13 +87,18 @@ class OptaxSession:
     ) -> None:
         self._x64 = any(p.dtype == np.float64 for p in params) or jax.config.jax_enable_x64
         step = partial(_step, transformation)
-        self._step = jax.jit(step) if jit else step
+        self._compiled = jax.jit(step)
+        self._step = self._compiled if jit else step
+        self._count = 0
         self.lr = lr
         with jax.enable_x64(self._x64):
             # Copies: jnp.asarray may share the memory of a NumPy array, which is the caller's.
             self.params, self.state = _started(transformation(lr), [jnp.array(p) for p in params])
 
     def step(self, grads: Gradients) -> Arrays:
+        self._count += 1
+        if self._count == MANY_STEPS:
+            self._step = self._compiled
         with jax.enable_x64(self._x64):
             given = [jnp.array(g) for g in grads]
             self.params, self.state = self._step(self.lr, given, self.state, self.params)

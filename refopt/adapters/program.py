@@ -27,12 +27,13 @@ cannot do is not asked of it: the verdict has a note, or lacks the probe. ::
     < {"id":2}
 
 Parameters are flat, row by row, with their shapes: ``[]`` is a single number, ``[0]`` none at all.
-``dtype`` is what they and all computation are in, ``float32`` or ``float64``. Numbers are text,
-hexadecimal as C99 prints them with ``%a`` and ``strtod`` reads them, since no bit may be lost:
+``dtype`` is the format that they are numbers of: ``float32``, ``float64``, ``bfloat16`` or
+``float16``, as the user asked. Numbers are text, whatever their format, hexadecimal as C99 prints
+them with ``%a`` and ``strtod`` reads them, since no bit may be lost:
 ``0x1.8p-3`` is 0.1875; ``inf``, ``-inf`` and ``nan`` exist. Hyperparameters that are flags are
 true or false, counts are integers, and a schedule is an object of factors by step. ``options`` are
 those of the user (``--option name=value``). The program may reply ``{"id":2,"skip":"no float64"}``
-where it cannot run this, and is then not judged. ::
+where it cannot run this, such as a dtype that it does not know, and is then not judged. ::
 
     > {"method":"step","id":3,"gradients":[["0x1p+1"],null]}
     < {"id":3,"params":[["0x1.8p-1"],["-0x1.8p-3","0x0p+0"]]}

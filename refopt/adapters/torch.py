@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
+import ml_dtypes
+import numpy as np
 import torch
 
 from refopt.adapters.adapter import (
@@ -40,7 +42,7 @@ class TorchAdapter(Adapter):
     def start(self, params: Arrays, hyperparameters: Mapping[str, Any]) -> TorchSession:
         factory = self.parts[0].factory
         made = factory.func if isinstance(factory, partial) else factory
-        tensors = [torch.nn.Parameter(torch.tensor(p)) for p in params]
+        tensors = [torch.nn.Parameter(_tensor(p)) for p in params]
         half = len(tensors) // 2
         groups = [{"params": group} for group in (tensors[:half], tensors[half:]) if group]
         arguments = with_options(self.parts, hyperparameters)
@@ -61,9 +63,9 @@ class TorchSession:
 
     def step(self, grads: Gradients) -> Arrays:
         for param, g in zip(self.params, grads, strict=True):
-            param.grad = None if g is None else torch.tensor(g)
+            param.grad = None if g is None else _tensor(g)
         self.optimizer.step()
-        return [param.detach().numpy().copy() for param in self.params]
+        return [_array(param.detach()) for param in self.params]
 
     def set_lr(self, lr: float) -> None:
         for group in self.optimizer.param_groups:
@@ -77,6 +79,23 @@ class TorchSession:
 
     def load_state_dict(self, state: Any) -> None:
         self.optimizer.load_state_dict(copy.deepcopy(state))
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """A copy, row by row in memory as the parameter is: fused optimizers take that for granted.
+
+    Autograd sees to it (pytorch/pytorch#106951). torch does not know the bfloat16 of NumPy.
+    """
+    array = np.array(array, order="C")
+    if array.dtype.name != "bfloat16":
+        return torch.tensor(array)
+    return torch.tensor(array.view(np.uint16)).view(torch.bfloat16)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    if tensor.dtype != torch.bfloat16:
+        return np.array(tensor.numpy())
+    return np.array(tensor.view(torch.uint16).numpy()).view(ml_dtypes.bfloat16)
 
 
 def _class_with_defaults(optimizer: torch.optim.Optimizer) -> partial[torch.optim.Optimizer]:

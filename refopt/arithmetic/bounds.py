@@ -19,15 +19,42 @@ evaluation order, so exact zeros stay exact: without that ``sign(0)`` would be u
 Where a result may overflow nothing is known about it: its error is infinite. A value that is itself
 infinite or NaN with an error of zero is one that no evaluation order makes finite. The arithmetic
 expects ``np.errstate(all="ignore")``, under which an optimizer steps.
+
+**16 bits.** A target whose parameters have 16 bits may compute in three ways, each of which admits
+what the one before it does (:func:`modes`):
+
+- ``float32-state``: everything is float32, and a parameter is rounded to 16 bits, once, when a step
+  has ended. What keeps float32 parameters besides and hands out rounded ones is admitted too: the
+  reference's value is not rounded, so the bound holds the exact trajectory.
+- ``float32-arithmetic``: a step is computed in float32, and what it leaves in memory, parameters
+  and state, is rounded to 16 bits, once. What a step leaves as it was is not rounded again.
+- ``working``: every operation is rounded to 16 bits, as above. Its rounding of the last operation
+  is that of memory: one, where two or three are allowed.
+
+Rounding to memory adds one unit roundoff of the number, and the smallest normal number of the
+format where the result may be subnormal; a number that the format holds is not changed.
+
+**The range of float16.** Numbers from 65504 on and below 6e-5 are at home in every optimizer:
+squares of gradients, norms, an epsilon of 1e-8. Results that fall below the range may be flushed to
+zero, as in every format. But no implementation may lose what is neither small nor large in the end,
+so two things are expected in a wider format (:attr:`Format.range`), and are mistakes otherwise:
+
+- a hyperparameter that float16 does not hold. With epsilon rounded to zero a gradient of zero leads
+  to 0/0, where the reference stays in place;
+- an intermediate result beyond 65504, such as a sum of squares, whose parameter is not. A norm that
+  overflows clips every gradient to zero.
+
+What is left in memory beyond 65504, a parameter or a state, has overflowed: nothing is known of it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Self
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, Self
 
+import ml_dtypes
 import numpy as np
 
 from refopt.xp import Array, Namespace
@@ -59,12 +86,31 @@ _SMALLEST: Final = 2.0**-1070
 
 @dataclass(frozen=True)
 class Format:
-    """A floating-point format: unit roundoff, smallest normal and largest finite number."""
+    """A floating-point format: unit roundoff, smallest normal and largest finite number.
+
+    Attributes:
+        wide: the format that takes what the range of this one does not hold; None for itself.
+        is_scalar: whether it is that of single numbers beside the arrays, such as hyperparameters.
+            Together with an array they are converted to its format; among themselves they keep
+            their own.
+    """
 
     name: str
     unit: float
     tiny: float
     huge: float
+    wide: Format | None = None
+    is_scalar: bool = False
+
+    @property
+    def range(self) -> Format:
+        """The format whose range hyperparameters and intermediate results have."""
+        return self.wide or self
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's name for it."""
+        return np.dtype(self.name)
 
     def holds(self, value: float) -> bool:
         """Whether a number is zero or a normal number of this format."""
@@ -75,17 +121,79 @@ class Format:
 
     def nearest(self, value: float) -> float:
         """The number of this format that is nearest to ``value``."""
-        return float(np.dtype(self.name).type(value))
+        return float(self.dtype.type(value))
 
 
-def _format(name: str) -> Format:
-    limits = np.finfo(name)
-    return Format(name, float(limits.eps) / 2, float(limits.smallest_normal), float(limits.max))
+def _format(name: str, wide: Format | None = None) -> Format:
+    limits: Any = ml_dtypes.finfo(name)  # type: ignore[no-untyped-call]
+    unit, tiny, huge = limits.eps / 2, limits.smallest_normal, limits.max
+    return Format(name, float(unit), float(tiny), float(huge), wide)
 
 
 FLOAT64: Final = _format("float64")
 FLOAT32: Final = _format("float32")
-FORMATS: Final = {"float32": FLOAT32, "float64": FLOAT64}
+BFLOAT16: Final = _format("bfloat16")
+FLOAT16: Final = _format("float16", FLOAT32)
+FORMATS: Final = {
+    "float32": FLOAT32,
+    "float64": FLOAT64,
+    "bfloat16": BFLOAT16,
+    "float16": FLOAT16,
+}
+"""The formats of parameters and gradients."""
+
+_EXACT: Final = replace(FLOAT64, is_scalar=True)
+"""Of a literal, and of hyperparameters as they are given."""
+_ROUNDED: Final = replace(FLOAT32, is_scalar=True)
+"""Of hyperparameters as float32 numbers."""
+
+Precision = Literal["float32-state", "float32-arithmetic", "working", "float32-hyperparameters"]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a target computes.
+
+    Attributes:
+        arithmetic: the format of its operations.
+        params: the format of parameters and gradients in memory.
+        state: the format of state in memory.
+        hyperparameters: the format of hyperparameters.
+    """
+
+    arithmetic: Format
+    params: Format
+    state: Format
+    hyperparameters: Format = _EXACT
+
+    def hyperparameter(self, value: float) -> Bounded:
+        """Exact, or anywhere between its value and that rounded to float32."""
+        rounded = value if self.hyperparameters is _EXACT else FLOAT32.nearest(value)
+        return Bounded(value, abs(value - rounded), self.hyperparameters)
+
+    def given(self, array: Array) -> Bounded:
+        """A parameter or gradient as it is, though its format may take subnormals for zero."""
+        given = Bounded.exact(array, self.params)
+        return Bounded(given.value, given.error, self.arithmetic)
+
+    def parameter(self, x: Bounded, before: Bounded) -> Bounded:
+        """A parameter in memory, where it was ``before``."""
+        return x.stored(self.params, before)
+
+    def state_array(self, x: Bounded, before: Bounded) -> Bounded:
+        """A state array in memory, where it was ``before``."""
+        return x.stored(self.state, before)
+
+
+def modes(format: Format) -> dict[Precision, Mode]:
+    """The ways to compute with parameters of a format, strictest first."""
+    found: dict[Precision, Mode] = {}
+    if format.unit > FLOAT32.unit:
+        found["float32-state"] = Mode(FLOAT32, format, FLOAT32)
+        found["float32-arithmetic"] = Mode(FLOAT32, format, format)
+    found["working"] = Mode(format, format, format)
+    found["float32-hyperparameters"] = Mode(format, format, format, _ROUNDED)
+    return found
 
 
 class Bounded:
@@ -126,6 +234,21 @@ class Bounded:
 
     def __repr__(self) -> str:
         return f"Bounded({self.value!r}, error={self.error!r}, format={self.format.name})"
+
+    def stored(self, format: Format, before: Bounded) -> Bounded:
+        """This array after it was written to memory, where ``before`` was: see the module."""
+        error = self.error
+        if format.unit > self.format.unit:
+            with np.errstate(all="ignore"):
+                there = np.asarray(self.value).astype(format.dtype).astype(np.float64)
+            small = abs(self.value) < format.tiny
+            is_held = (there == self.value) & (error == 0) & (np.equal(self.value, 0) | ~small)
+            is_kept = (self.value == before.value) & (error == before.error)
+            rounded = _rounded(self.value, error, format, self, roundings=1, own=0.0)
+            error = _select(is_held | is_kept, error, rounded)
+        elif format.range is format:
+            return self
+        return Bounded(self.value, _bounded(self.value, error, format.huge, self), self.format)
 
     # Arithmetic
 
@@ -389,7 +512,7 @@ class BoundsNamespace(Namespace):
         relative = math.expm1(roundings * format.unit) + additions * _ROUNDOFF
         spread = np.sum(x.error, axis=axis, keepdims=keepdims)
         error = (spread + relative * magnitude + flushed) * _INFLATION + _SMALLEST * (flushed > 0)
-        return Bounded(value, _bounded(value, error, format, x), format)
+        return Bounded(value, _bounded(value, error, format.range.huge, x), format)
 
 
 BOUNDS: Final = BoundsNamespace()
@@ -419,19 +542,21 @@ def _rounded(
     *operands: Bounded,
     roundings: float = ROUNDINGS,
     own: float = _ROUNDOFF,
+    tiny: float | None = None,
 ) -> Array:
     """The error of a computed result: what it inherits, and what computing it adds."""
+    tiny = format.tiny if tiny is None else tiny
     magnitude = abs(value)
     relative = math.expm1(roundings * format.unit) + own
     error = spread + relative * (magnitude + spread)
-    may_be_subnormal = magnitude - error < format.tiny
-    error = (error + format.tiny * may_be_subnormal) * _INFLATION + _SMALLEST
-    return _bounded(value, error, format, *operands)
+    may_be_subnormal = magnitude - error < tiny
+    error = (error + tiny * may_be_subnormal) * _INFLATION + _SMALLEST
+    return _bounded(value, error, format.range.huge, *operands)
 
 
-def _bounded(value: Array, error: Array, format: Format, *operands: Bounded) -> Array:
+def _bounded(value: Array, error: Array, huge: float, *operands: Bounded) -> Array:
     """The error, infinite where the target's result may overflow."""
-    within = abs(value) + error <= format.huge
+    within = abs(value) + error <= huge
     if _all(within):
         return error
     known: Array = True
@@ -458,22 +583,28 @@ def _lifted(number: Operand) -> Bounded:
     if isinstance(number, Bounded):
         return number
     value = float(number)
-    return Bounded(value, 0.0 if value == number else abs(value) * _ROUNDOFF, FLOAT64)
+    return Bounded(value, 0.0 if value == number else abs(value) * _ROUNDOFF, _EXACT)
 
 
 def _embedded(x: Bounded, format: Format) -> Bounded:
-    """``x`` converted to a coarser format, with one rounding unless it is a number of that."""
+    """``x`` converted to another format, with one rounding unless it is a number of that."""
     if x.format is format:
         return x
-    if not isinstance(x.value, np.ndarray) and x.error == 0 and format.holds(x.value):
-        return Bounded(x.value, 0.0, format)
-    return Bounded(x.value, _rounded(x.value, x.error, format, x, roundings=1, own=0.0), format)
+    is_number = not isinstance(x.value, np.ndarray) and x.error == 0 and format.holds(x.value)
+    if is_number or format.unit <= x.format.unit:
+        return Bounded(x.value, x.error, format)
+    tiny = format.range.tiny if x.format.is_scalar else format.tiny
+    error = _rounded(x.value, x.error, format, x, roundings=1, own=0.0, tiny=tiny)
+    return Bounded(x.value, error, format)
 
 
 def _aligned(x: Operand, y: Any) -> tuple[Bounded, Bounded, Format]:
-    """Both operands in the coarser of their formats."""
+    """Both operands in the coarser of their formats, a scalar beside an array in that of it."""
     x, y = _lifted(x), _lifted(y)
-    format = x.format if x.format.unit >= y.format.unit else y.format
+    if x.format.is_scalar == y.format.is_scalar:
+        format = x.format if x.format.unit >= y.format.unit else y.format
+    else:
+        format = y.format if x.format.is_scalar else x.format
     return _embedded(x, format), _embedded(y, format), format
 
 

@@ -30,7 +30,8 @@ def check(
         spec: a name or a composition, ``"gradient_accumulation(sgd, k=4)"``; what it pins stays,
             all other hyperparameters are varied.
         dialect: whose form of it; without one the canonical form.
-        dtype: ``"float32"`` or ``"float64"``.
+        dtype: of parameters and gradients: ``"float32"``, ``"float64"``, ``"bfloat16"`` or
+            ``"float16"``.
         seed: of the probes' values.
         options: further arguments of the target, passed through as they are.
         timeout: how many seconds a single call of the target may take.

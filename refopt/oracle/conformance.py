@@ -91,7 +91,7 @@ def parametrize(
         timeout=timeout,
     )
     entries = () if deviations is None else known_deviations.read(deviations)
-    checks = [Check(examination, probe.id, entries) for probe in probes({})]
+    checks = [Check(examination, probe.id, entries) for probe in probes({}, dtype=dtype)]
     return pytest.mark.parametrize("check", checks, ids=str)
 
 

@@ -77,7 +77,7 @@ def identify(
     Args:
         target: as in :func:`refopt.check`.
         spec: what it should be; without one every optimizer of the catalog is tried.
-        dtype: ``"float32"`` or ``"float64"``.
+        dtype: of parameters and gradients, as in :func:`refopt.check`.
         seed: of the probes' values.
         options: further arguments of the target, passed through as they are.
         timeout: how many seconds a single call of the target may take.
@@ -282,7 +282,8 @@ class Sieve:
     """
 
     def __init__(self, seen: Observation) -> None:
-        self.runs = list(zip(seen.probes, seen.traces, strict=True))
+        runs = zip(seen.probes, seen.traces, strict=True)
+        self.runs = [(probe, trace) for probe, trace in runs if not probe.rests]
         self.waypoints = {probe.id: waypoints(probe, trace) for probe, trace in self.runs}
         self._bases: dict[tuple[int, str], Optimizer] = {}
 

@@ -6,12 +6,11 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from refopt import catalog, specification
 from refopt.adapters.adapt import adapt, imported
 from refopt.adapters.adapter import Part
-from refopt.arithmetic.bounds import FORMATS
 from refopt.layers import REQUIRED
 from refopt.oracle.check import check, judged
 from refopt.oracle.probes import FAR
@@ -19,6 +18,9 @@ from refopt.oracle.reference import reference
 from refopt.oracle.subject import Subject
 from refopt.oracle.verdict import Verdict
 from refopt.specification import Dialect
+
+DTYPES: Final = ("float32", "float64", "float16")
+"""The dtypes that NumPy has arithmetic of."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,11 @@ def run_plan(plan: Plan, *, dtype: str = "float32", seed: int = 0) -> Cell:
 
 
 def reference_cells(*, seed: int = 0) -> list[Callable[[], Cell]]:
-    """The NumPy reference against its own bounds: every specification, float32 and float64."""
+    """The NumPy reference against its own bounds: every specification and dtype of NumPy."""
     return [
         partial(_reference_cell, name, dtype, seed)
         for name in specification.names()
-        for dtype in FORMATS
+        for dtype in DTYPES
     ]
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from refopt.arithmetic.bounds import FLOAT32, FLOAT64, FORMATS, Bounded, Format, distance
+from refopt.arithmetic.bounds import (
+    FORMATS,
+    Bounded,
+    Format,
+    Mode,
+    Precision,
+    distance,
+    modes,
+)
 from refopt.layers import State
 from refopt.optimizer import Optimizer
 from refopt.oracle.probes import Probe, probes
 from refopt.oracle.run import Trace, Worker, run
 from refopt.oracle.subject import Subject
-from refopt.oracle.verdict import Deviation, Precision
-
-PRECISIONS: tuple[Precision, ...] = ("working", "float32-hyperparameters")
-"""What hyperparameters may be rounded to, strictest first."""
+from refopt.oracle.verdict import Deviation
 
 
 @dataclass(frozen=True)
@@ -141,22 +146,21 @@ class Hypothesis:
 
 
 def weigh(hypothesis: Hypothesis, seen: Observation) -> tuple[Precision | None, Distance]:
-    """The strictest precision at which a target stays in its bounds, and how far it is then.
+    """The strictest mode in which a target stays in its bounds, and how far it is then.
 
-    None where it leaves them at every precision; the distance is that of the last.
+    None where it leaves them in every mode; the distance is that of the last.
     """
-    for precision in PRECISIONS:
-        distance = measure(hypothesis, seen, precision)
+    for precision, mode in modes(FORMATS[seen.dtype]).items():
+        distance = measure(hypothesis, seen, mode)
         if distance.deviation is None:
             return precision, distance
     return None, distance
 
 
-def measure(hypothesis: Hypothesis, seen: Observation, precision: Precision) -> Distance:
+def measure(hypothesis: Hypothesis, seen: Observation, mode: Mode) -> Distance:
     """How far a target is from a hypothesis, over all probes."""
-    format = FORMATS[seen.dtype]
     distances = [
-        _measured(hypothesis, probe, trace, format, precision)
+        _measured(hypothesis, probe, trace, mode)
         for probe, trace in zip(seen.probes, seen.traces, strict=True)
     ]
     return Distance(
@@ -166,13 +170,20 @@ def measure(hypothesis: Hypothesis, seen: Observation, precision: Precision) -> 
     )
 
 
-def _measured(
-    hypothesis: Hypothesis, probe: Probe, trace: Trace, format: Format, precision: Precision
-) -> Distance:
+def _measured(hypothesis: Hypothesis, probe: Probe, trace: Trace, mode: Mode) -> Distance:
     lr = hypothesis.at(probe).lr
     worst, first, decided = 0.0, None, True
-    for step, params in enumerate(expected(hypothesis, probe, trace, format, precision), 1):
-        for i, (got, value) in enumerate(zip(trace.params[step - 1], params, strict=True)):
+    reached = _expected(hypothesis, probe, trace, mode)
+    compared: tuple[Any, Any] = None, None
+    for step, (params, beside) in enumerate(reached, 1):
+        if compared[0] is params and compared[1] is trace.params[step - 1]:
+            continue
+        compared = params, trace.params[step - 1]
+        pairs = list(enumerate(zip(trace.params[step - 1], params, strict=True)))
+        if beside is not None and trace.resumed_after is not None:
+            former = trace.beside[step - 1 - trace.resumed_after]
+            pairs += enumerate(zip(former, beside, strict=True))
+        for i, (got, value) in pairs:
             errors = distance(got, value)
             farthest = float(np.max(errors, initial=0.0))
             worst = max(worst, farthest)
@@ -180,32 +191,97 @@ def _measured(
             if first is None and farthest > 1:
                 index = tuple(int(j) for j in np.argwhere(errors > 1)[0])
                 values = {**probe.hyperparameters, "lr": lr * trace.rates[step - 1]}
-                first = _deviation(probe.id, step, i, index, got, value, format, values)
+                first = _deviation(probe.id, step, i, index, got, value, mode.params, values)
     return Distance(worst, first, decided)
 
 
 def expected(
-    hypothesis: Hypothesis, probe: Probe, trace: Trace, format: Format, precision: Precision
+    hypothesis: Hypothesis, probe: Probe, trace: Trace, mode: Mode
 ) -> Iterator[list[Bounded]]:
     """The parameters after each step, with their bounds, as the hypothesis has them."""
+    return (params for params, _ in _expected(hypothesis, probe, trace, mode))
+
+
+def _expected(
+    hypothesis: Hypothesis, probe: Probe, trace: Trace, mode: Mode
+) -> Iterator[tuple[list[Bounded], list[Bounded] | None]]:
+    """Those of the target, and of the one that goes on after it was saved."""
     optimizer = hypothesis.at(probe)
     lr = optimizer.lr
-    optimizer = hypothesis.change(optimizer.lifted(lambda _, value: bounded(value, precision)))
-    params = [Bounded.exact(p, format) for p in probe.params]
-    state = optimizer.init(params)
+    optimizer = hypothesis.change(bounded(optimizer, mode))
+    params = [mode.given(p) for p in probe.params]
+    reached = Reached(params, optimizer.init(params))
+    former: Reached | None = None
+    resting = 0
     for step, (gradients, rate) in enumerate(zip(probe.gradients, trace.rates, strict=True), 1):
-        grads = [None if g is None else Bounded.exact(g, format) for g in gradients]
-        params, state = optimizer.step(params, grads, state, lr=bounded(lr * rate, precision))
-        yield params
+        if resting:
+            resting -= 1
+        else:
+            grads = [None if g is None else mode.given(g) for g in gradients]
+            before, reached = reached, stepped(optimizer, reached, grads, lr * rate, mode)
+            if former is not None:
+                former = stepped(optimizer, former, grads, lr * rate, mode)
+            if step < probe.rests and reached.is_as(before):
+                resting = probe.rests - step
+                reached = reached.later(resting)
+        yield reached.params, None if former is None else former.params
         if step == trace.resumed_after:
-            state = hypothesis.reload(state, optimizer.init(params))
+            former = reached
+            state = hypothesis.reload(reached.state, optimizer.init(reached.params))
+            reached = Reached(reached.params, state)
 
 
-def bounded(value: float, precision: Precision) -> Bounded:
-    """A hyperparameter: exact, or anywhere between its value and that rounded to float32."""
-    if precision == "working":
-        return Bounded(value, 0.0, FLOAT64)
-    return Bounded(value, abs(value - FLOAT32.nearest(value)), FLOAT32)
+class Reached(NamedTuple):
+    """Parameters and state after a step."""
+
+    params: list[Bounded]
+    state: State
+
+    def is_as(self, before: Reached) -> bool:
+        """Whether a step has changed nothing but the count of steps.
+
+        Where gradients and state are zero, and stay so in one step, they do in any other.
+        """
+        now = [*self.params, *(x for own in self.state.values() for x in own.values())]
+        then = [*before.params, *(x for own in before.state.values() for x in own.values())]
+        return all(
+            bool(np.all(x.value == y.value) and np.all(x.error == y.error))
+            for x, y in zip(now, then, strict=True)
+            if isinstance(x, Bounded)
+        )
+
+    def later(self, steps: int) -> Reached:
+        """The same after so many steps of rest."""
+        return Reached(
+            self.params, {n: own | {"t": own["t"] + steps} for n, own in self.state.items()}
+        )
+
+
+def bounded(optimizer: Optimizer, mode: Mode) -> Optimizer:
+    """An optimizer with hyperparameters as a mode of arithmetic has them."""
+    return optimizer.lifted(lambda _, value: mode.hyperparameter(value))
+
+
+def stepped(
+    optimizer: Optimizer,
+    reached: Reached,
+    grads: Sequence[Bounded | None],
+    lr: float,
+    mode: Mode,
+) -> Reached:
+    """One step of an optimizer within bounds, and what it leaves in memory."""
+    before, old = reached
+    params, state = optimizer.step(before, list(grads), old, lr=mode.hyperparameter(lr))
+    return Reached(
+        [mode.parameter(x, y) for x, y in zip(params, before, strict=True)],
+        {
+            name: {
+                key: mode.state_array(x, old[name][key]) if isinstance(x, Bounded) else x
+                for key, x in own.items()
+            }
+            for name, own in state.items()
+        },
+    )
 
 
 def _deviation(
@@ -221,7 +297,7 @@ def _deviation(
     reference = float(np.asarray(expected.value)[index])
     value = float(got[index])
     with np.errstate(all="ignore"):  # the reference may be infinite or NaN
-        ulp = float(np.spacing(np.dtype(format.name).type(abs(reference))))
+        ulp = float(np.spacing(format.dtype.type(abs(reference))))
     return Deviation(
         probe=probe,
         step=step,

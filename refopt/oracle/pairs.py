@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from refopt.arithmetic.bounds import FORMATS
 from refopt.layers import Leaf, OnGradients, State
 from refopt.optimizer import Optimizer
 from refopt.oracle.alternatives import COMMON
@@ -165,8 +166,10 @@ def waypoints(probe: Probe, trace: Trace) -> list[list[Waypoint]]:
     """Where a target took every parameter in every step of a probe.
 
     Near is a thousandth of what moved it from where it began, or what rounding may have left of
-    the largest value so far.
+    the largest value so far; in 16 bits more, since rounding leaves less.
     """
+    unit = FORMATS[probe.params[0].dtype.name].unit
+    moved, rounded = max(1e-3, 64 * unit), max(1e-5, 16 * unit)
     start = [np.asarray(p, np.float64) for p in probe.params]
     reach = [np.abs(p) for p in start]
     steps = []
@@ -175,7 +178,7 @@ def waypoints(probe: Probe, trace: Trace) -> list[list[Waypoint]]:
             values = [np.asarray(p, np.float64) for p in params]
             reach = [np.fmax(r, np.abs(v)) for r, v in zip(reach, values, strict=True)]
             slacks = [
-                1e-3 * np.abs(v - p) + 1e-5 * r
+                moved * np.abs(v - p) + rounded * r
                 for v, p, r in zip(values, start, reach, strict=True)
             ]
             steps.append(list(map(Waypoint, values, slacks)))

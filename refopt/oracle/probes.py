@@ -4,6 +4,28 @@ What hides mistakes is known: epsilon far below the gradients, decay rates near 
 gradients, one parameter, a constant learning rate, small weight decay. The probes avoid all of it,
 and take the library's own defaults as well. Ids are stable: a verdict that names one can be
 reproduced years later, on any machine, from the id, the dtype and the seed.
+
+Three probes are for what no formula shows. ``missing`` leaves out gradients. ``strided`` hands out
+gradients whose memory is in another order, has gaps, and cannot be written. ``long`` rests: its
+gradients are zero, and so is all state, until a step count that is held in few bits has stopped: at
+255 in a byte, at 256 in bfloat16, at 2048 in float16. Then come gradients, at which the count
+shows. It has one small parameter and no decay, so that the bounds do not grow while it rests.
+
+No probe has an infinite gradient. What an optimizer should do with one is not a matter of its
+formulas: one that skips such a step, as a loss scaler does, and one that lets infinity into its
+state are both right somewhere. By IEEE 754 alone a gradient that is clipped by an infinite norm is
+zero where it is finite, which is just what is reported as a mistake.
+
+**16 bits.** Arrays are the same, rounded once more. What differs is what would not show:
+
+- a step of the default learning rates vanishes beside parameters of size 2, so that the probe of
+  the defaults has parameters of the size of 2**-8. A third of its gradients are zero throughout,
+  where the default epsilon is all that the direction is divided by;
+- float16 has no numbers near 2**-80: ``vanishing`` goes down to 2**-13, whose square it has not;
+- a count that stops at 256 or 2048 has to be wrong by more than bounds of three digits: ``long``
+  rests for longer, up to where the correction differs by a fifth.
+
+In float16 the sum of squares of a gradient or parameter in ``large`` overflows, and no square does.
 """
 
 from __future__ import annotations
@@ -15,6 +37,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from refopt.arithmetic.bounds import FLOAT32, FORMATS
 from refopt.hyperparameters import DOMAINS, Interval
 
 Arrays = tuple[np.ndarray, ...]
@@ -70,6 +93,17 @@ DYADIC: Final[Mapping[str, Any]] = {
 }
 """Values that every binary format holds exactly, and so does 1 minus them."""
 
+SLOW: Final[Mapping[str, Any]] = {"momentum": 0.0, "beta1": 0.9, "beta2": 0.9999, "lr": 0.01}
+"""In the long probe: a bias correction that is far from 1 after thousands of steps."""
+
+RESTS: Final = {
+    "float32": 2080,
+    "float64": 2080,
+    "bfloat16": 640,
+    "float16": 3072,
+}
+"""How many gradients of zero the long probe begins with."""
+
 _CHANGING: Final = (1.0, 0.5, 1.5, 1.0, 2.0, 0.25)
 """The learning rate, as multiples, where it differs in every step."""
 
@@ -86,8 +120,10 @@ class Probe:
         gradients: for each step, a gradient for each parameter, or None.
         rates: the learning rate of each step, as multiples of the hyperparameter ``lr``.
         resumes_after: the step after which the target is saved and loaded into a fresh one.
-        layout: how the gradients lie in memory: as usual, with gaps between elements, column by
-            column, from the last element to the first, or not where vector registers have them.
+        layout: how the gradients lie in memory: as usual; otherwise they cannot be written, and lie
+            column by column, these with gaps between elements as well, from the last element to
+            the first, or not where vector registers have them.
+        rests: how many steps there are first in which all gradients, and all state, are zero.
     """
 
     id: str
@@ -98,6 +134,7 @@ class Probe:
     rates: tuple[float, ...]
     resumes_after: int | None = None
     layout: Layout = "contiguous"
+    rests: int = 0
 
     @property
     def has_missing(self) -> bool:
@@ -125,6 +162,8 @@ def probes(
     def draw(id: str) -> _Draw:
         return _Draw(id, dtype, seed)
 
+    is_short = FORMATS[dtype].unit > FLOAT32.unit
+
     return (
         draw("far").probe(
             "hyperparameters far from defaults, falling gradients, changing learning rate",
@@ -140,7 +179,13 @@ def probes(
             rates=_CHANGING[::-1],
             resumes_after=5,
         ),
-        draw("defaults").probe("the library's defaults", dict(varied), 8),
+        draw("defaults").probe(
+            "the library's defaults",
+            dict(varied),
+            8,
+            params=_Draw.small if is_short else None,
+            gradient=_Draw.sparse if is_short else None,
+        ),
         draw("vanishing").probe(
             "gradients from the size of epsilon down to zero, whole rows of zeros; no decay, a "
             "long parameter and one of zeros",
@@ -156,7 +201,24 @@ def probes(
             "parameters without a gradient", far, 8, gradient=_Draw.missing, rates=_CHANGING
         ),
         draw("strided").probe(
-            "gradients with gaps in memory, no momentum", without("momentum"), 6, layout="gaps"
+            "gradients that lie in memory in another order and with gaps, and cannot be written; "
+            "no momentum",
+            without("momentum"),
+            6,
+            layout="gaps",
+        ),
+        draw("large").probe(
+            "parameters and gradients whose norms are far above 10, with decay",
+            far,
+            4,
+            params=_Draw.large_param,
+            gradient=_Draw.large_gradient,
+            rates=_CHANGING,
+        ),
+        draw("long").resting(
+            "a count of steps in the thousands",
+            {**without("weight_decay"), **{n: SLOW[n] for n in SLOW if n in far}},
+            RESTS[dtype],
         ),
     )
 
@@ -172,9 +234,12 @@ class _Draw:
 
     def numbers(self, shape: tuple[int, ...], scale: float) -> np.ndarray:
         """Numbers between -scale, a power of two, and scale: rounded once, so alike everywhere."""
+        return np.asarray(self._exact(shape, scale), dtype=self.dtype)
+
+    def _exact(self, shape: tuple[int, ...], scale: float) -> np.ndarray:
         raw = self.bits.random_raw(math.prod(shape))
         signed = (raw >> np.uint64(11)) * 2.0**-52 - 1
-        return np.asarray(scale * signed + 0.0, dtype=self.dtype).reshape(shape)  # no -0.0
+        return np.asarray(scale * signed + 0.0).reshape(shape)  # no -0.0
 
     def probe(
         self,
@@ -204,6 +269,20 @@ class _Draw:
             layout=layout,
         )
 
+    def resting(self, purpose: str, hyperparameters: Mapping[str, Any], rests: int) -> Probe:
+        """One small parameter that rests before its gradients come."""
+        theta = self.numbers((3,), 2.0)
+        gradients = [self.numbers((3,), scale) for scale in (8.0, 1.0, 2.0, 0.5)]
+        return Probe(
+            id=self.id,
+            purpose=purpose,
+            hyperparameters=hyperparameters,
+            params=(theta,),
+            gradients=((np.zeros_like(theta),),) * rests + tuple((g,) for g in gradients),
+            rates=(1.0,) * (rests + len(gradients)),
+            rests=rests,
+        )
+
     def ordinary(self, i: int) -> np.ndarray:
         return self.numbers(SHAPES[i], 2.0)
 
@@ -217,13 +296,35 @@ class _Draw:
         """One parameter of a norm far above 10, and one of norm zero."""
         return self.numbers(SHAPES[i], {2: 64.0, 3: 0.0}.get(i, 2.0))
 
+    def small(self, i: int) -> np.ndarray:
+        return self.numbers(SHAPES[i], 2.0**-8)
+
+    def large_param(self, i: int) -> np.ndarray:
+        return self.large(SHAPES[i])
+
+    def large_gradient(self, i: int, step: int, steps: int) -> np.ndarray:
+        return self.large(SHAPES[i])
+
+    def large(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Numbers from 64 to 128, of both signs."""
+        x = self._exact(shape, 64.0)
+        return np.asarray(x + np.copysign(64.0, x), self.dtype)
+
     def falling(self, i: int, step: int, steps: int) -> np.ndarray:
         """Gradients of changing sign whose size falls from 8 to 1/8."""
         return self.numbers(SHAPES[i], 2.0 ** (3 - 6 * (step - 1) // (steps - 1)))
 
+    def sparse(self, i: int, step: int, steps: int) -> np.ndarray:
+        """Falling gradients, of which every third is always zero."""
+        g = self.falling(i, step, steps)
+        if g.ndim:
+            g[..., ::3] = 0
+        return g
+
     def vanishing(self, i: int, step: int, steps: int) -> np.ndarray:
         """Gradients whose size falls from 1/8 to zero, zeros before anything else."""
-        g = self.numbers(SHAPES[i], (2.0**-3, 0.0, 2.0**-7, 2.0**-13, 2.0**-80)[step % 5])
+        least = (2.0**-9, 2.0**-13) if self.dtype == "float16" else (2.0**-13, 2.0**-80)
+        g = self.numbers(SHAPES[i], (2.0**-3, 0.0, 2.0**-7, *least)[step % 5])
         if g.ndim:
             g[step % 2 :: 2] = 0  # every other row
         if g.ndim > 1:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from refopt.oracle.probes import Gradients, Layout, Probe
 
 _LAYOUTS: Final[Mapping[Layout, Callable[[np.ndarray], np.ndarray]]] = {
     "contiguous": np.empty_like,
-    "gaps": lambda p: np.empty((*p.shape, 2), p.dtype)[..., 0],
+    "gaps": lambda p: np.empty((*p.shape[::-1], 2), p.dtype)[..., 0].T,
     "columns": lambda p: np.empty(p.shape[::-1], p.dtype).T,
     "backwards": lambda p: np.empty(p.shape, p.dtype)[(slice(None, None, -1),) * p.ndim],
     "offset": lambda p: np.empty(p.size + 1, p.dtype)[1:].reshape(p.shape),
@@ -35,12 +36,15 @@ class Trace:
         rates: the multiples of the learning rate that it really stepped with.
         notes: what of the probe could not be exercised, and why.
         resumed_after: the step after which it was saved and loaded into a fresh target.
+        beside: the parameters, after each step from then on, of the target that was saved, which
+            goes on beside the fresh one.
     """
 
     params: list[list[np.ndarray]]
     rates: tuple[float, ...]
     notes: tuple[str, ...]
     resumed_after: int | None
+    beside: list[list[np.ndarray]] = field(default_factory=list)
 
 
 class Worker:
@@ -118,6 +122,7 @@ class Started:
         self.params = list(params)
         self._adapter, self._hyperparameters, self._worker = adapter, hyperparameters, worker
         self._buffers = [_LAYOUTS[layout](p) for p in params]
+        self._lets_write = layout == "contiguous"
         self._session = self._start(self.params)
 
     @property
@@ -142,7 +147,7 @@ class Started:
 
     def step(self, where: str, grads: Gradients) -> list[np.ndarray]:
         """One step, which errors call by its place."""
-        given = _filled(self._buffers, grads)
+        given = _filled(self._buffers, grads, lets_write=self._lets_write)
         returned = self._worker.call(where, partial(self._session.step, list(given)))
         _check_unchanged(where, given, grads)
         self.params = checked(where, returned, self.params)
@@ -197,21 +202,35 @@ def run(
             "the target lacks state_dict or load_state_dict: saving and loading was not exercised"
         )
     params: list[list[np.ndarray]] = []
+    beside: list[list[np.ndarray]] = []
+    targets = [target]
     for step, (grads, rate) in enumerate(zip(probe.gradients, rates, strict=True), 1):
-        if changes_rate:
-            target.set_lr(lr * rate)
-        params.append(target.step(f"step {step} of probe {probe.id!r}", grads))
+        where = f"step {step} of probe {probe.id!r}"
+        for each in targets:
+            if changes_rate:
+                each.set_lr(lr * rate)
+        beside.extend(f.step(f"{where}, of the target that was saved,", grads) for f in targets[1:])
+        reached = target.step(where, grads)
+        stayed = 1 < step <= probe.rests and all(map(np.array_equal, reached, params[-1]))
+        params.append(params[-1] if stayed else reached)  # thousands of steps of rest are one
         if step == resumes:
+            targets.append(copy.copy(target))
             target.resume()
-    return Trace(params, rates, tuple(notes), resumes)
+    return Trace(params, rates, tuple(notes), resumes, beside)
 
 
-def _filled(buffers: Sequence[np.ndarray], grads: Gradients) -> list[np.ndarray | None]:
+def _filled(
+    buffers: Sequence[np.ndarray], grads: Gradients, *, lets_write: bool
+) -> list[np.ndarray | None]:
     given: list[np.ndarray | None] = []
     for buffer, g in zip(buffers, grads, strict=True):
-        if g is not None:
-            buffer[...] = g
-        given.append(None if g is None else buffer)
+        if g is None:
+            given.append(None)
+            continue
+        buffer[...] = g
+        view = buffer.view()
+        view.flags.writeable = lets_write
+        given.append(view)
     return given
 
 

@@ -8,13 +8,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
+from refopt.arithmetic.bounds import Precision
 from refopt.oracle.explanation import Explanation
 
+__all__ = ["MARKS", "Deviation", "Outcome", "Precision", "Verdict", "plain"]
+
 Outcome = Literal["conforms", "deviates", "error"]
-Precision = Literal["working", "float32-hyperparameters"]
 
 MARKS: Final[Mapping[Outcome, str]] = {"conforms": "✓", "deviates": "✗", "error": "!"}
 """How each outcome is marked where people read it."""
+
+_MODES: Final[Mapping[Precision, str]] = {
+    "float32-state": " with float32 arithmetic and state",
+    "float32-arithmetic": " with float32 arithmetic",
+    "working": "",
+    "float32-hyperparameters": " once its hyperparameters are rounded to float32",
+}
+"""What is said of a target that conforms."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +85,10 @@ class Verdict:
         dtype: of parameters and gradients.
         seed: of the probes' values.
         outcome: ``conforms``, ``deviates``, or ``error`` where it could not be run.
-        precision: ``working``, or ``float32-hyperparameters`` where it conforms only with
-            hyperparameters rounded to float32.
+        precision: the strictest mode of arithmetic in which it conforms
+            (:mod:`refopt.arithmetic.bounds`): ``working``, or ``float32-hyperparameters`` where
+            it does only with hyperparameters rounded to float32; with 16 bits before these
+            ``float32-state`` and ``float32-arithmetic``.
         worst: the largest error as a fraction of its bound.
         deviation: where it first leaves the bound.
         error: what went wrong and what to do.
@@ -130,8 +142,7 @@ class Verdict:
             if not self.explanations:
                 yield "  no single change of the reference explains it"
         else:
-            rounded = " once its hyperparameters are rounded to float32"
-            yield f"{head} conforms to {spec}{rounded * (self.precision != 'working')} {how}"
+            yield f"{head} conforms to {spec}{_MODES[self.precision or 'working']} {how}"
             yield f"  largest error: {self.worst:.2f} of its bound"
         yield f"  probes: {', '.join(self.probes)}"
         yield from (f"  note: {note}" for note in self.notes)

@@ -17,7 +17,6 @@ import msgspec
 import numpy as np
 
 from refopt import specification
-from refopt.arithmetic.bounds import FORMATS
 from refopt.vectors.draw import planned
 from refopt.vectors.file import (
     SCHEMA,
@@ -32,7 +31,7 @@ from refopt.vectors.file import (
     mistake_id,
     rendered,
 )
-from refopt.vectors.results import completed, flags_of, kills
+from refopt.vectors.results import BOUNDED, completed, flags_of, kills
 from refopt.vectors.runs import Reached, Run, on_numpy, run_of
 
 LARGEST: Final = 2**18
@@ -126,7 +125,7 @@ def verify(file: VectorFile) -> Iterator[str]:
         try:
             run = run_of(vector)
             right = completed(vector.id, vector.comment, run, vector.kills)
-            got = {dtype: on_numpy(run, dtype) for dtype in FORMATS}
+            got = {dtype: on_numpy(run, dtype) for dtype in BOUNDED}
         except VectorError:
             raise
         except (ValueError, TypeError, ArithmeticError) as error:

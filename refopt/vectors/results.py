@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from refopt import specification
-from refopt.arithmetic.bounds import FLOAT32, FORMATS, Bounded
+from refopt.arithmetic.bounds import FLOAT32, FLOAT64, Bounded, Format
 from refopt.oracle.identify import all_edits
 from refopt.vectors.file import (
     Bounds,
@@ -25,6 +25,9 @@ from refopt.vectors.file import (
 )
 from refopt.vectors.runs import Reached, Run, bounded, exact, on_numpy
 
+BOUNDED: Final[Mapping[str, Format]] = {"float32": FLOAT32, "float64": FLOAT64}
+"""The formats whose bounds a vector has."""
+
 
 def completed(id: str, comment: str, run: Run, kills: tuple[str, ...] = ()) -> Vector:
     """The vector of a run.
@@ -36,7 +39,7 @@ def completed(id: str, comment: str, run: Run, kills: tuple[str, ...] = ()) -> V
     truth = exact(run)
     bounds = {
         name: [_bounds(*pair) for pair in zip(bounded(run, format), truth, strict=True)]
-        for name, format in FORMATS.items()
+        for name, format in BOUNDED.items()
     }
     known = run.optimizer.hyperparameters()
     return Vector(
