@@ -10,10 +10,10 @@
 #
 # | id | statement | hypotheses | how it is checked |
 # | --- | --- | --- | --- |
-# | [fixed-point](#fixed-point) | $\theta_t = -h/\lambda + (1 - lr \lambda)^t (\theta_0 + h/\lambda)$ with $h = g/(\lvert g \rvert + \epsilon)$, so a weight under a constant gradient ends at $-\mathrm{sign}(g)/\lambda$, nearly, whatever the size of the gradient | $g$ constant, $g \neq 0$; $0 < lr \lambda < 2$ for convergence; all $t$ | induction on the composition |
-# | [in-a-box](#in-a-box) | $\lvert \theta_t \rvert - C/\lambda \leq (1 - lr \lambda)^t (\lvert \theta_0 \rvert - C/\lambda)$ if Adam's directions are at most $C$ long; $C$ is a claim of [adam_step_bound](adam_step_bound.py) | $0 < lr \lambda \leq 1$; all $t$ | induction on the composition |
-# | [half-life](#half-life) | a weight without gradient halves in $\ln 2 / (-\ln(1 - lr \lambda))$ steps, between $(1 - lr \lambda) \ln 2 / (lr \lambda)$ and $\ln 2 / (lr \lambda)$: in 69315 steps, with the default values | $g = 0$, $m = 0$; $0 < lr \lambda < 1$ | SymPy, on the composition; exact integers |
-# | [equilibrium](#equilibrium) | $E[\theta^2]$ tends to $\frac{lr^2 (1-\beta_1) (1 + (1-x) \beta_1)}{(1+\beta_1) (1 - (1-x) \beta_1)\, x (2 - x)}$ with $x = lr \lambda$ | independent gradients with mean 0 and variance $\sigma^2$; $\hat v = \sigma^2$; $\epsilon = 0$; $t$ so large that bias correction is over; $0 < x < 2$ | SymPy: the second moments of the composition's recursion |
+# | [fixed-point](#fixed-point) | $\theta_t = -h/\lambda + (1 - lr\, \lambda)^t (\theta_0 + h/\lambda)$ with $h = g/(\lvert g \rvert + \epsilon)$, so a weight under a constant gradient ends at $-\mathrm{sign}(g)/\lambda$, nearly, whatever the size of the gradient | $g$ constant, $g \neq 0$; $0 < lr\, \lambda < 2$ for convergence; all $t$ | induction on the composition |
+# | [in-a-box](#in-a-box) | $\lvert \theta_t \rvert - C/\lambda \leq (1 - lr\, \lambda)^t (\lvert \theta_0 \rvert - C/\lambda)$ if Adam's directions are at most $C$ long; $C$ is a claim of [adam_step_bound](adam_step_bound.py) | $0 < lr\, \lambda \leq 1$; all $t$ | induction on the composition |
+# | [half-life](#half-life) | a weight without gradient halves in $\ln\, 2 / (-\ln(1 - lr\, \lambda))$ steps, between $(1 - lr\, \lambda) \ln\, 2 / (lr\, \lambda)$ and $\ln\, 2 / (lr\, \lambda)$: in 69315 steps, with the default values | $g = 0$, $m = 0$; $0 < lr\, \lambda < 1$ | SymPy, on the composition; exact integers |
+# | [equilibrium](#equilibrium) | $E[\theta^2]$ tends to $\frac{lr^2 (1-\beta_1) (1 + (1-x) \beta_1)}{(1+\beta_1) (1 - (1-x) \beta_1)\, x (2 - x)}$ with $x = lr\, \lambda$ | independent gradients with mean 0 and variance $\sigma^2$; $\hat v = \sigma^2$; $\epsilon = 0$; $t$ so large that bias correction is over; $0 < x < 2$ | SymPy: the second moments of the composition's recursion |
 # | [equilibrium-norm](#equilibrium-norm) | for small $x$ that is $lr/(2\lambda)$, whatever $\beta_1$ and $\sigma$ are: $n$ such weights have the norm $\sqrt{n\, lr/(2\lambda)}$ | as before; $x \to 0$ | SymPy |
 # | [relaxation](#relaxation) | the distance of $E[\theta^2]$ to it shrinks by $(1-x)^2$ a step, so its half-life is half of a weight's | as before; $\beta_1 = 0$ | SymPy |
 # | [rotation](#rotation) | in equilibrium a step is in the mean square $x (2-x)$ of the weight: the angle that a step turns the weights by depends on $lr\, \lambda$ alone | as before; $\beta_1 = 0$ | SymPy |
@@ -97,9 +97,9 @@ assert sp.limit((h / lam).subs(g, positive), eps, 0) == 1 / lam
 # %% [markdown]
 # ## in-a-box
 #
-# A step is $(1 - lr\lambda)\, \theta - lr\, h$. With $\lvert h \rvert \leq C$ it follows as for
+# A step is $(1 - lr\, \lambda)\, \theta - lr\, h$. With $\lvert h \rvert \leq C$ it follows as for
 # [Lion](lion_sign.py) that the distance to the box $\lvert \theta \rvert \leq C/\lambda$ shrinks by
-# $1 - lr\lambda$ a step and that no weight leaves the box. With the default values $1/\lambda$ is 100: the
+# $1 - lr\, \lambda$ a step and that no weight leaves the box. With the default values $1/\lambda$ is 100: the
 # box matters for long training at large $\lambda$.
 
 # %%

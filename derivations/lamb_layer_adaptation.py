@@ -14,7 +14,7 @@
 # | [relative-change](#relative-change) | $(1 - lr) \lVert \theta \rVert \leq \lVert \theta' \rVert \leq (1 + lr) \lVert \theta \rVert$ | as before | SymPy, on the variant |
 # | [direction-scale](#direction-scale) | directions times $s > 0$ lead to the same step; so gradients times $s$ do for SGD | as before | SymPy, on the composition |
 # | [lamb-gradient-scale](#lamb-gradient-scale) | gradients times $s > 0$ lead to the same parameters under LAMB, for every $\lambda$ | $\epsilon = 0$; $m_0 = v_0 = 0$; all $t$ | induction on the rule of Adam |
-# | [lamb-decay](#lamb-decay) | where the rule's direction is zero LAMB shrinks a tensor by the factor $1 - lr$ for every $\lambda > 0$; with the variants exchanged by $1 - lr \lambda$ | $\theta \neq 0$ | SymPy, on both compositions |
+# | [lamb-decay](#lamb-decay) | where the rule's direction is zero LAMB shrinks a tensor by the factor $1 - lr$ for every $\lambda > 0$; with the variants exchanged by $1 - lr\, \lambda$ | $\theta \neq 0$ | SymPy, on both compositions |
 # | [not-lambw](#not-lambw) | exchanged, the update has the norm $lr \lVert \theta \rVert \sqrt{1 + 2 \lambda \cos \varphi + \lambda^2}$ with the angle $\varphi$ between direction and parameter: that of LAMB only for $\lambda = 0$ or $\lambda = -2 \cos \varphi$ | neither $\theta$ nor the direction is zero | SymPy, on the composition |
 # | [lars-bound](#lars-bound) | the direction of LARS is at most $\eta \lVert \theta \rVert$ long | $\epsilon = 0$; $\theta, g \neq 0$; the inequality of Cauchy and Schwarz | SymPy, on the variant |
 #
@@ -157,8 +157,8 @@ assert equal(step_of("weight_decay(layer_adaptation(sgd))", sp.Integer(0)), lr *
 # Outside, the decay comes on top of a step that already has its full length, so that the update can be
 # up to $1 + \lambda$ times as long as LAMB's. The same length would need $\lambda = -2 \cos \varphi$ in each
 # step, a coincidence. And even then the decay is not the same: in LAMB it shrinks the parameter by
-# $lr \lambda \lVert \theta \rVert / \lVert h + \lambda \theta \rVert$, which changes all the time; outside, by
-# $lr \lambda$.
+# $lr\, \lambda \lVert \theta \rVert / \lVert h + \lambda \theta \rVert$, which changes all the time; outside, by
+# $lr\, \lambda$.
 
 # %%
 outside = step_of("weight_decay(layer_adaptation(sgd))")

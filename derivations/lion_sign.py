@@ -15,10 +15,10 @@
 # | [scale-free](#scale-free) | gradients times $s > 0$ lead to the same parameters | any $\lambda$; $m_0 = 0$; all $t$ | induction on the rule |
 # | [signum](#signum) | with $\beta_1 = \beta_2$ the direction is the sign of the new momentum | $\lambda = 0$ | SymPy, on the rule |
 # | [weight-of-gradient](#weight-of-gradient) | the current gradient weighs $1-\beta_1$ in the sign and $1-\beta_2$ in the average: ten times as much, with the default values | $\beta_1 = 0.9$, $\beta_2 = 0.99$ | SymPy, on the rule |
-# | [bound](#bound) | $\lvert \theta_t \rvert - 1/\lambda \leq (1 - lr \lambda)^t (\lvert \theta_0 \rvert - 1/\lambda)$: once inside $\lvert \theta \rvert \leq 1/\lambda$ always inside, and from outside the distance to it decays | $0 < lr \lambda \leq 1$; any gradients; all $t$ | induction on the rule |
+# | [bound](#bound) | $\lvert \theta_t \rvert - 1/\lambda \leq (1 - lr\, \lambda)^t (\lvert \theta_0 \rvert - 1/\lambda)$: once inside $\lvert \theta \rvert \leq 1/\lambda$ always inside, and from outside the distance to it decays | $0 < lr\, \lambda \leq 1$; any gradients; all $t$ | induction on the rule |
 # | [bound-under-schedules](#bound-under-schedules) | the same with $\prod_i (1 - lr_i \lambda)$ for learning rates that change | $0 < lr_i \lambda \leq 1$ in each step | induction on the rule |
-# | [bound-fails](#bound-fails) | a single step can lead from $1/\lambda$ to $-2/\lambda$ | $lr \lambda = \frac{3}{2}$ | exact values, on the rule |
-# | [fixed-point](#fixed-point) | if the sign is constant, $\theta_t = -s/\lambda + (1 - lr \lambda)^t (\theta_0 + s/\lambda)$: every weight whose gradient keeps its sign ends in the corner $-s/\lambda$ | $0 < lr \lambda < 2$ for convergence | induction on the rule |
+# | [bound-fails](#bound-fails) | a single step can lead from $1/\lambda$ to $-2/\lambda$ | $lr\, \lambda = \frac{3}{2}$ | exact values, on the rule |
+# | [fixed-point](#fixed-point) | if the sign is constant, $\theta_t = -s/\lambda + (1 - lr\, \lambda)^t (\theta_0 + s/\lambda)$: every weight whose gradient keeps its sign ends in the corner $-s/\lambda$ | $0 < lr\, \lambda < 2$ for convergence | induction on the rule |
 #
 # Specification: [lion](../spec/lion.toml).
 
@@ -108,10 +108,10 @@ assert (weights[0] / weights[1]).subs(defaults) == 10
 # %% [markdown]
 # ## bound
 #
-# A step is $\theta' = (1 - lr \lambda)\, \theta - lr\, s$ with $\lvert s \rvert \leq 1$. If $lr \lambda \leq 1$ the
-# first factor is not negative, so $\lvert \theta' \rvert \leq (1 - lr\lambda) \lvert \theta \rvert + lr$, and the
-# right side less $1/\lambda$ is $(1 - lr\lambda)(\lvert \theta \rvert - 1/\lambda)$. The bound of each step is the
-# bound of the step before times $1 - lr\lambda$; that is the induction. At $lr = 10^{-4}$ and
+# A step is $\theta' = (1 - lr\, \lambda)\, \theta - lr\, s$ with $\lvert s \rvert \leq 1$. If $lr\, \lambda \leq 1$ the
+# first factor is not negative, so $\lvert \theta' \rvert \leq (1 - lr\, \lambda) \lvert \theta \rvert + lr$, and the
+# right side less $1/\lambda$ is $(1 - lr\, \lambda)(\lvert \theta \rvert - 1/\lambda)$. The bound of each step is the
+# bound of the step before times $1 - lr\, \lambda$; that is the induction. At $lr = 10^{-4}$ and
 # $\lambda = 1$ the distance halves in 6931 steps.
 
 
@@ -148,7 +148,7 @@ assert equal(before.subs(shrunk, 1), start)
 # %% [markdown]
 # ## bound-fails
 #
-# With $lr\lambda > 1$ the decay overshoots zero. From $1/\lambda$, at the edge, a step with $lr\lambda =
+# With $lr\, \lambda > 1$ the decay overshoots zero. From $1/\lambda$, at the edge, a step with $lr\, \lambda =
 # \frac{3}{2}$ whose sign is 1 arrives at $-2/\lambda$. No one trains like this, but a sweep over $\lambda$
 # may come there.
 
