@@ -75,20 +75,8 @@ class Optimizer:
             ValueError: gradients or state do not fit the parameters, or ``lr`` lies outside its
                 domain.
         """
-        thetas = flattened(params)
-        gradients = flattened(grads)
-        _check_fit(thetas, gradients, state)
-        self._check_own(state)
-        if lr is None:
-            lr = self.lr
-        elif isinstance(lr, int | float):
-            lr = validated("step", {"lr": lr})["lr"]
-        leaves = [
-            self._leaf(name, theta, gradients[name], state[name], lr)
-            for name, theta in thetas.items()
-        ]
-        with np.errstate(all="ignore"):  # NaN and infinity propagate, as IEEE 754 says
-            self._pass(leaves)
+        thetas, gradients, lr = self.inputs(params, grads, state, lr)
+        leaves = self.advanced(thetas, gradients, state, lr)
         return (
             rebuilt(params, {leaf.name: leaf.xp.asarray(leaf.theta) for leaf in leaves}),
             {
@@ -105,6 +93,40 @@ class Optimizer:
                 for leaf in leaves
             },
         )
+
+    def inputs(
+        self, params: Tree, grads: Tree, state: State, lr: Hyperparameter | None
+    ) -> tuple[dict[str, Array], dict[str, Array], Hyperparameter]:
+        """What a step is given, checked: parameters and gradients by name, and its learning rate.
+
+        Raises:
+            ValueError: as for :meth:`step`.
+        """
+        thetas = flattened(params)
+        gradients = flattened(grads)
+        _check_fit(thetas, gradients, state)
+        self._check_own(state)
+        if lr is None:
+            lr = self.lr
+        elif isinstance(lr, int | float):
+            lr = validated("step", {"lr": lr})["lr"]
+        return thetas, gradients, lr
+
+    def advanced(
+        self,
+        thetas: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        state: State,
+        lr: Hyperparameter,
+    ) -> list[Leaf]:
+        """Every parameter after one step, with its new state, on whatever numbers it is given."""
+        leaves = [
+            self._leaf(name, theta, gradients[name], state[name], lr)
+            for name, theta in thetas.items()
+        ]
+        with np.errstate(all="ignore"):  # NaN and infinity propagate, as IEEE 754 says
+            self._pass(leaves)
+        return leaves
 
     def _pass(self, leaves: Sequence[Leaf]) -> None:
         """Inward, outward, the step itself, onward: see :mod:`refopt.layers`."""
@@ -347,9 +369,13 @@ def _checked(name: str, theta: Array) -> Namespace:
 
 
 def _unshared(xp: Namespace, state: ParameterState, others: Sequence[Array]) -> ParameterState:
-    """State in arrays of its own: the caller may write into the others."""
-    shared = {id(x) for x in others if not isinstance(x, int)}
-    return {key: xp.copy(x) if id(x) in shared else x for key, x in state.items()}
+    """State in arrays of its own: the caller may write into the others, and into each."""
+    taken = {id(x) for x in others}
+    own: ParameterState = {}
+    for key, x in state.items():
+        own[key] = xp.copy(x) if id(x) in taken and not isinstance(x, int) else x
+        taken.add(id(x))
+    return own
 
 
 def _check_fit(thetas: dict[str, Array], gradients: dict[str, Array], state: State) -> None:
