@@ -57,7 +57,7 @@ def state_of(optimizer, steps):
     return {"t": steps} | {key: sp.Symbol(key.rpartition(".")[2], real=True) for key in names}
 
 
-variant(SYMBOLS, t, theta, slow, k=n, alpha=alpha)[0]
+variant(SYMBOLS, n, theta, slow, k=n, alpha=alpha)[0]  # the last step of the first window
 
 # %% [markdown]
 # ## k-one
@@ -71,22 +71,31 @@ variant(SYMBOLS, t, theta, slow, k=n, alpha=alpha)[0]
 for inner in ("sgd(momentum=0.9)", "adam", "radam", "lion"):
     plain = with_symbols(inner, lr=alpha * lr)
     around = with_symbols(f"lookahead({inner}, k=1)", lr=lr, alpha=alpha)
-    before = state_of(plain, n)
-    expected, moved = plain.step(theta, g, {"": before})
-    reached, after = around.step(theta, g, {"": {**before, "lookahead.slow": theta}})
-    assert equal(sp.piecewise_fold(reached - expected), 0)
-    assert after[""]["lookahead.slow"] == reached  # so the next step begins the same way
-    assert {key: after[""][key] for key in moved[""]} == moved[""]
+    for steps in (sp.Integer(0), n):  # before the first step, and before any later one
+        before = state_of(plain, steps)
+        expected, moved = plain.step(theta, g, {"": before})
+        reached, after = around.step(theta, g, {"": {**before, "lookahead.slow": theta}})
+        assert equal(sp.piecewise_fold(reached - expected), 0)
+        assert after[""]["lookahead.slow"] == reached  # so the next step begins the same way
+        assert {key: after[""][key] for key in moved[""]} == moved[""]
 
 # %% [markdown]
 # ## alpha-one
 #
-# With $\alpha = 1$ the slow weights jump to the fast ones and nothing is taken back. This holds
-# whatever $k$ is and wherever in its window a step lies; the variant is asked with symbols for all.
+# With $\alpha = 1$ the slow weights jump to the fast ones and nothing is taken back. Each step is the
+# last one of its window, $t = kn$, or one inside, $t = k n + r$ with $0 < r < k$; the variant is asked
+# for both with symbols, the second with $k = r + j$. With another $\alpha$ the first is where it acts.
 
 # %%
-k = sp.Symbol("k", integer=True, positive=True)
-assert equal(variant(SYMBOLS, t, theta, slow, k=k, alpha=1)[0], theta)
+k, j, r = sp.symbols("k j r", integer=True, positive=True)
+last, within = (k * n, k), ((r + j) * n + r, r + j)
+for step, window in (last, within):
+    assert equal(variant(SYMBOLS, step, theta, slow, k=window, alpha=1)[0], theta)
+acting, waiting = (
+    variant(SYMBOLS, step, theta, slow, k=window, alpha=alpha) for step, window in (last, within)
+)
+assert equal(acting[0], slow + alpha * (theta - slow))
+assert waiting == (theta, slow)
 
 # %% [markdown]
 # ## The noisy quadratic
@@ -109,7 +118,7 @@ def descent(weight, centre):
     return (weight - lr * h).subs(a, (1 - b) / lr)
 
 
-returned = variant(SYMBOLS, n, theta, slow, k=n, alpha=alpha)[1].subs(sp.Mod(n, n), 0)
+returned, _ = variant(SYMBOLS, n, theta, slow, k=n, alpha=alpha)
 V_sgd = lr**2 * a**2 * sigma**2 / (1 - (1 - lr * a) ** 2)
 ratio = alpha**2 * (1 - q**2) / (alpha**2 * (1 - q**2) + 2 * alpha * (1 - alpha) * (1 - q))
 returned
@@ -246,6 +255,7 @@ for step in (window * n, window * n + 1):
         results.append(optimizer.step(theta, g, {"": state_of(optimizer, step - 1)}))
     (first, state_1), (second, state_2) = results
     assert equal(first, second)
+    assert first.has(alpha) == (step == window * n)
     assert state_1 == state_2
     inner = with_symbols("gradient_centralization(radam)", lr=lr)
     _, alone = inner.step(theta, g, {"": state_of(inner, step - 1)})
