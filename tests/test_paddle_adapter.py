@@ -12,6 +12,7 @@ import refopt
 from refopt import specification
 from refopt.adapters.adapt import TargetError, adapt, framework
 from refopt.adapters.adapter import Adapter, Part
+from refopt.report.matrix import surroundings
 
 paddle = pytest.importorskip("paddle", reason="Paddle is not installed")
 
@@ -247,6 +248,10 @@ def test_lookahead_starts_where_step_1_leads_and_counts_missing_gradients() -> N
             np.testing.assert_allclose(one, other, rtol=0, atol=80 * 4 * 2.0**-24)
     canonical = specification.resolve("lookahead(sgd)").with_hyperparameters(**given)
     assert str(canonical) != str(optimizer)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert surroundings(["paddle"])["versions"]["paddle"] == paddle.__version__
 
 
 def test_adam_is_found_and_adamax_gathers_epsilon() -> None:
