@@ -10,12 +10,12 @@
 #
 # | id | statement | hypotheses | how it is checked |
 # | --- | --- | --- | --- |
-# | [update-norm](#update-norm) | $\lVert \theta' - \theta \rVert = lr \lVert \theta \rVert$, whatever the rule inside | neither $\theta$ nor the direction is zero; tensors of any size | SymPy, on the variant |
-# | [relative-change](#relative-change) | $(1 - lr) \lVert \theta \rVert \leq \lVert \theta' \rVert \leq (1 + lr) \lVert \theta \rVert$ | as before | SymPy, on the variant |
+# | [update-norm](#update-norm) | $\lVert \theta_t - \theta_{t-1} \rVert = lr\, \lVert \theta_{t-1} \rVert$, whatever the rule inside | neither $\theta$ nor the direction is zero; tensors of any size | SymPy, on the variant |
+# | [relative-change](#relative-change) | $(1 - lr) \lVert \theta_{t-1} \rVert \leq \lVert \theta_t \rVert \leq (1 + lr) \lVert \theta_{t-1} \rVert$ | as before | SymPy, on the variant |
 # | [direction-scale](#direction-scale) | directions times $s > 0$ lead to the same step; so gradients times $s$ do for SGD | as before | SymPy, on the composition |
 # | [lamb-gradient-scale](#lamb-gradient-scale) | gradients times $s > 0$ lead to the same parameters under LAMB, for every $\lambda$ | $\epsilon = 0$; $m_0 = v_0 = 0$; all $t$ | induction on the rule of Adam |
 # | [lamb-decay](#lamb-decay) | where the rule's direction is zero LAMB shrinks a tensor by the factor $1 - lr$ for every $\lambda > 0$; with the variants exchanged by $1 - lr\, \lambda$ | $\theta \neq 0$ | SymPy, on both compositions |
-# | [not-lambw](#not-lambw) | exchanged, the update has the norm $lr \lVert \theta \rVert \sqrt{1 + 2 \lambda \cos \varphi + \lambda^2}$ with the angle $\varphi$ between direction and parameter: that of LAMB only for $\lambda = 0$ or $\lambda = -2 \cos \varphi$ | neither $\theta$ nor the direction is zero | SymPy, on the composition |
+# | [not-lambw](#not-lambw) | exchanged, the update has the norm $lr \lVert \theta \rVert \sqrt{1 + 2 \lambda \cos\, \varphi + \lambda^2}$ with the angle $\varphi$ between direction and parameter: that of LAMB only for $\lambda = 0$ or $\lambda = -2 \cos\, \varphi$ | neither $\theta$ nor the direction is zero | SymPy, on the composition |
 # | [lars-bound](#lars-bound) | the direction of LARS is at most $\eta \lVert \theta \rVert$ long | $\epsilon = 0$; $\theta, g \neq 0$; the inequality of Cauchy and Schwarz | SymPy, on the variant |
 #
 # Specification: [layer_adaptation](../spec/layer_adaptation.toml), [lamb](../spec/lamb.toml),
@@ -43,7 +43,7 @@ cosine = sp.Symbol("c", real=True)  # of the angle between them, from -1 to 1
 # A variant runs on the symbols of one element, and what it sums over the tensor stays open,
 # `total(...)`. These sums are linear and of second order in $\theta$ and $g$, so three numbers say all
 # about a tensor of any size: $\lVert \theta \rVert^2 = N^2$, $\lVert g \rVert^2 = G^2$ and
-# $\langle \theta, g \rangle = N G \cos \varphi$. That $\lvert \cos \varphi \rvert \leq 1$ is the inequality
+# $\langle \theta, g \rangle = N G \cos\, \varphi$. That $\lvert \cos\, \varphi \rvert \leq 1$ is the inequality
 # of Cauchy and Schwarz. Where a norm is zero the ratio is one; the claims are about the other case.
 
 
@@ -99,7 +99,7 @@ assert equal(over_elements(step_of("layer_adaptation(weight_decay(sgd))") ** 2),
 # %% [markdown]
 # ## relative-change
 #
-# $\lVert \theta - lr\, d \rVert^2 = N^2 - 2\, lr N^2 \cos \varphi + lr^2 N^2$ with the angle $\varphi$ between
+# $\lVert \theta - lr\, d \rVert^2 = N^2 - 2\, lr N^2 \cos\, \varphi + lr^2 N^2$ with the angle $\varphi$ between
 # parameter and direction $d$. No tensor can explode in one step, and none can vanish if $lr < 1$. Both
 # bounds are attained: where the step points along the parameter, or against it.
 
@@ -155,7 +155,7 @@ assert equal(step_of("weight_decay(layer_adaptation(sgd))", sp.Integer(0)), lr *
 # ## not-lambw
 #
 # Outside, the decay comes on top of a step that already has its full length, so that the update can be
-# up to $1 + \lambda$ times as long as LAMB's. The same length would need $\lambda = -2 \cos \varphi$ in each
+# up to $1 + \lambda$ times as long as LAMB's. The same length would need $\lambda = -2 \cos\, \varphi$ in each
 # step, a coincidence. And even then the decay is not the same: in LAMB it shrinks the parameter by
 # $lr\, \lambda \lVert \theta \rVert / \lVert h + \lambda \theta \rVert$, which changes all the time; outside, by
 # $lr\, \lambda$.
