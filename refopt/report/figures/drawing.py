@@ -56,10 +56,8 @@ _LINES: Final[tuple[dict[str, Any], ...]] = (
     {"color": "#0072B2", "linestyle": "-"},
     {"color": "#D55E00", "linestyle": "--"},
     {"color": "#008060", "linestyle": "-."},
-    {"color": "#A8477F", "linestyle": (0, (1, 1))},
-    {"color": "#000000", "linestyle": (0, (5, 1, 1, 1, 1, 1))},
 )
-"""Blue, vermilion, bluish green, reddish purple, black; green and purple are darkened for text."""
+"""Blue, vermilion and a bluish green that is darkened for text."""
 
 _GREY: Final = "#666666"
 
