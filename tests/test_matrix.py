@@ -10,9 +10,17 @@ import pytest
 
 import refopt
 from refopt import specification
-from refopt.arithmetic.bounds import FORMATS
 from refopt.catalog import components
-from refopt.oracle.matrix import Cell, Plan, example, installed, plans, reference_cells, run_plan
+from refopt.oracle.matrix import (
+    DTYPES,
+    Cell,
+    Plan,
+    example,
+    installed,
+    plans,
+    reference_cells,
+    run_plan,
+)
 from refopt.oracle.verdict import Outcome, Verdict
 from refopt.specification import Dialect
 
@@ -132,7 +140,7 @@ def test_a_target_that_cannot_be_imported_is_an_error() -> None:
 
 
 def test_the_reference_has_a_cell_for_every_specification_and_format() -> None:
-    assert len(reference_cells()) == len(specification.names()) * len(FORMATS)
+    assert len(reference_cells()) == len(specification.names()) * len(DTYPES)
 
 
 @pytest.mark.parametrize("name", specification.names())
@@ -148,7 +156,7 @@ def test_there_is_an_example_of_every_specification(name: str) -> None:
 def test_cells_of_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(specification, "names", lambda: ("sgd",))
     cells = [run() for run in reference_cells(seed=2)]
-    assert [cell.verdict.dtype for cell in cells] == list(FORMATS)
+    assert [cell.verdict.dtype for cell in cells] == list(DTYPES)
     for cell in cells:
         assert cell.verdict.conforms, str(cell.verdict)
         assert (cell.framework, cell.verdict.target) == ("refopt", "refopt:sgd")

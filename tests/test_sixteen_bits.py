@@ -251,10 +251,12 @@ def test_a_count_in_16_bits_stops_and_a_long_run_shows_it(dtype: str) -> None:
     """As in pytorch/pytorch#75224: at 256 in bfloat16, at 2048 in float16."""
     for step in (adamw, adamw_that_counts_in_16_bits):
         target = factory(step, storage(dtype)["float32-arithmetic"])
-        verdict = refopt.check(target, "adamw", dtype=dtype, explain=False)
+        verdict = refopt.check(target, "adamw", dtype=dtype)
         assert verdict.conforms == (step is adamw), verdict
         if verdict.deviation is not None:
             assert verdict.deviation.probe == "long"
+            stops = "the step count stops at " + {"bfloat16": "256", "float16": "2048"}[dtype]
+            assert any(stops in str(explanation) for explanation in verdict.explanations)
 
 
 def test_decay_rates_rounded_to_bfloat16_leave_nothing_to_correct(

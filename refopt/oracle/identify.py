@@ -21,6 +21,7 @@ import numpy as np
 from refopt import catalog, specification
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
+from refopt.arithmetic.bounds import FLOAT32, FORMATS
 from refopt.optimizer import Optimizer
 from refopt.oracle.compositions import recompositions
 from refopt.oracle.edits import Edit, edits, source, written
@@ -189,7 +190,8 @@ class Search:
             forms.sort(key=lambda form: -self.sieve.share(form.hypothesis))
         yield _changed(forms[0])
         yield chain.from_iterable(map(_changed, forms[1:4]))
-        if len(expressions) == 1:
+        # in 16 bits so many pairs are near that none of them explains anything
+        if len(expressions) == 1 and FORMATS[self.seen.dtype].unit <= FLOAT32.unit:
             yield from _changed_twice(forms[0], self.sieve)
 
 

@@ -169,7 +169,7 @@ def waypoints(probe: Probe, trace: Trace) -> list[list[Waypoint]]:
     the largest value so far; in 16 bits more, since rounding leaves less.
     """
     unit = FORMATS[probe.params[0].dtype.name].unit
-    moved, rounded = max(1e-3, 64 * unit), max(1e-5, 16 * unit)
+    moved, rounded = max(1e-3, 32 * unit), max(1e-5, 8 * unit)
     start = [np.asarray(p, np.float64) for p in probe.params]
     reach = [np.abs(p) for p in start]
     steps = []

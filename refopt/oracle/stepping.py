@@ -76,6 +76,8 @@ LINES: Final = (
         "the powers of the decay rates are shared and advance with every parameter",
         'x.t = 1 + sum(y.state_old["t"] for y in leaves)',
     ),
+    _first("the step count stops at 256, as in bfloat16", "x.t = min(x.t, 256)"),
+    _first("the step count stops at 2048, as in float16", "x.t = min(x.t, 2048)"),
     Line(
         "a missing gradient is taken for zero",
         _MISSING,
