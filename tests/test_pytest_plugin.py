@@ -68,23 +68,23 @@ def test_what_conforms_passes_a_test_for_each_probe(run: Run) -> None:
     result = run("targets.Adam", "-v")
     result.assert_outcomes(passed=len(IDS))
     result.stdout.fnmatch_lines(
-        [f"refopt {refopt.__version__}: 7 checks of conformance"]
+        [f"refopt {refopt.__version__}: 9 checks of conformance"]
         + [f"test_it.py::test_it?adam-{id}? PASSED*" for id in IDS]
-        + ["refopt: 7 of 7 checks ran in full"]
+        + ["refopt: 9 of 9 checks ran in full"]
     )
 
 
 def test_one_probe_can_be_chosen(run: Run) -> None:
     result = run("targets.Adam", "-k", "missing")
-    result.assert_outcomes(passed=1, deselected=6)
+    result.assert_outcomes(passed=1, deselected=8)
     result.stdout.fnmatch_lines(
-        ["refopt *: 1 check of conformance", "refopt: 1 of 7 checks ran in full"]
+        ["refopt *: 1 check of conformance", "refopt: 1 of 9 checks ran in full"]
     )
 
 
 def test_what_deviates_fails_with_the_element_and_the_line(run: Run) -> None:
     result = run("targets.EpsilonHat", "-k", "missing")
-    result.assert_outcomes(failed=1, deselected=6)
+    result.assert_outcomes(failed=1, deselected=8)
     result.stdout.fnmatch_lines(
         [
             "✗ targets:EpsilonHat deviates from adam (*",
@@ -103,10 +103,10 @@ def test_what_deviates_fails_with_the_element_and_the_line(run: Run) -> None:
 def test_only_the_probes_that_show_it_fail(run: Run) -> None:
     result = run("targets.EpsilonHat")
     # The default epsilon is far below the gradients, and without any it does nothing.
-    result.assert_outcomes(passed=2, failed=5)
+    result.assert_outcomes(passed=2, failed=7)
     for id in ("defaults", "zero"):
         result.stdout.no_fnmatch_line(f"FAILED *adam-{id}*")
-    result.stdout.fnmatch_lines(["refopt: 7 of 7 checks ran in full"])
+    result.stdout.fnmatch_lines(["refopt: 9 of 9 checks ran in full"])
 
 
 def test_a_target_runs_once_for_all_its_tests(pytester: pytest.Pytester) -> None:
@@ -124,20 +124,20 @@ def test_a_target_runs_once_for_all_its_tests(pytester: pytest.Pytester) -> None
         @refopt.parametrize(counted, "adam")
         def test_it(check):
             check()
-            assert count == 8  # one probe loads into a second one
+            assert count == 10  # one probe loads into a second one
 
         """
     )
-    started(pytester).assert_outcomes(passed=7)
+    started(pytester).assert_outcomes(passed=9)
 
 
 def test_what_could_not_be_exercised_is_a_skip_with_its_reason(run: Run) -> None:
     result = run("targets.OnlySteps")
-    result.assert_outcomes(passed=4, skipped=3)
+    result.assert_outcomes(passed=5, skipped=4)
     result.stdout.fnmatch_lines(
         [
-            "refopt: 4 of 7 checks ran in full, 3 skipped:",
-            "  2: conforms as far as it was exercised: the target has no set_lr: *",
+            "refopt: 5 of 9 checks ran in full, 4 skipped:",
+            "  3: conforms as far as it was exercised: the target has no set_lr: *",
             "  1: conforms as far as it was exercised: *; the target lacks state_dict or *",
         ]
     )
@@ -155,16 +155,16 @@ def test_missing_gradients_that_are_not_taken_are_a_skip(pytester: pytest.Pytest
         """
     )
     result = started(pytester)
-    result.assert_outcomes(passed=6, skipped=1)
+    result.assert_outcomes(passed=8, skipped=1)
     result.stdout.fnmatch_lines(["  1: the target takes no missing gradients"])
 
 
 def test_what_no_probe_varies_is_a_note_of_the_summary(run: Run) -> None:
     result = run("targets.TakesNoEpsilon")
-    result.assert_outcomes(passed=7)
+    result.assert_outcomes(passed=9)
     result.stdout.fnmatch_lines(
         [
-            "refopt: 7 of 7 checks ran in full",
+            "refopt: 9 of 9 checks ran in full",
             "  note: targets:TakesNoEpsilon as adam: the target takes no eps: it was expected to *",
         ]
     )
@@ -172,7 +172,7 @@ def test_what_no_probe_varies_is_a_note_of_the_summary(run: Run) -> None:
 
 def test_a_step_without_any_number_is_an_error_here_as_well(run: Run) -> None:
     result = run("targets.answering(lambda ps: [p + np.nan for p in ps])", "-k", "far", spec="sgd")
-    result.assert_outcomes(failed=1, deselected=6)
+    result.assert_outcomes(failed=1, deselected=8)
     result.stdout.fnmatch_lines(
         ["! * could not be checked against sgd: step 1 of probe 'far' returned no finite number *"]
     )
@@ -191,7 +191,7 @@ def test_what_cannot_be_run_fails_everywhere_after_one_attempt(pytester: pytest.
     targets.Hangs.release.clear()
     result = started(pytester)
     targets.Hangs.release.set()
-    result.assert_outcomes(failed=7)
+    result.assert_outcomes(failed=9)
     assert result.duration < 2
     result.stdout.fnmatch_lines(["! targets:Hangs could not be checked *did not return within*"])
 
@@ -219,7 +219,7 @@ def test_a_test_that_does_not_call_its_check_fails(pytester: pytest.Pytester) ->
         """
     )
     result = started(pytester)
-    result.assert_outcomes(passed=7, failed=7)
+    result.assert_outcomes(passed=9, failed=9)
     result.stdout.fnmatch_lines(["the test did not call its argument: check()"])
 
 
@@ -229,11 +229,11 @@ def test_a_test_that_does_not_call_its_check_fails(pytester: pytest.Pytester) ->
 def test_a_known_deviation_is_expected(run: Run) -> None:
     known = entry("*[adam-?a*]", expect="epsilon-hat", url="https://example.org/issues/1")
     result = run("targets.EpsilonHat", "-k", "far or vanishing", known=known)
-    result.assert_outcomes(xfailed=2, deselected=5)
+    result.assert_outcomes(xfailed=2, deselected=7)
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
-            "refopt: 2 of 7 checks ran in full, 2 with a known deviation",
+            "refopt: 2 of 9 checks ran in full, 2 with a known deviation",
             "XFAIL *adam-far* we like it so https://example.org/issues/1",
         ]
     )
@@ -241,7 +241,7 @@ def test_a_known_deviation_is_expected(run: Run) -> None:
 
 def test_a_known_deviation_that_passes_is_an_error(run: Run) -> None:
     result = run("targets.EpsilonHat", "-k", "far or zero", known=entry("*"))
-    result.assert_outcomes(xfailed=1, failed=1, deselected=5)
+    result.assert_outcomes(xfailed=1, failed=1, deselected=7)
     result.stdout.fnmatch_lines(
         ["deviations.toml: entry 1 ('*'): the test passes; remove the entry"]
     )
@@ -249,7 +249,7 @@ def test_a_known_deviation_that_passes_is_an_error(run: Run) -> None:
 
 def test_a_known_deviation_that_passes_as_far_as_it_is_exercised_is_an_error(run: Run) -> None:
     result = run("targets.OnlySteps", known=entry("*-far]"))
-    result.assert_outcomes(passed=4, skipped=2, failed=1)
+    result.assert_outcomes(passed=5, skipped=3, failed=1)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_another_deviation_than_the_known_one_fails(
     run: Run, fields: dict[str, str], expected: str
 ) -> None:
     result = run("targets.EpsilonHat", "-k", "far", known=entry("*", **fields))
-    result.assert_outcomes(failed=1, deselected=6)
+    result.assert_outcomes(failed=1, deselected=8)
     result.stdout.fnmatch_lines(
         [f"deviations.toml: entry 1 ('[*]'): {expected}", "✗ targets:EpsilonHat deviates *"]
     )
@@ -272,7 +272,7 @@ def test_another_deviation_than_the_known_one_fails(
 
 def test_a_known_error_is_expected(run: Run) -> None:
     result = run("targets.refusing", known=entry("*", kind="error", expect="no room for"))
-    result.assert_outcomes(xfailed=7)
+    result.assert_outcomes(xfailed=9)
 
 
 def test_an_entry_about_one_test_is_not_about_another(pytester: pytest.Pytester) -> None:
@@ -292,12 +292,12 @@ def test_an_entry_about_one_test_is_not_about_another(pytester: pytest.Pytester)
             check()
         """
     )
-    started(pytester, "-k", "far").assert_outcomes(xfailed=1, failed=1, deselected=12)
+    started(pytester, "-k", "far").assert_outcomes(xfailed=1, failed=1, deselected=16)
 
 
 def test_an_entry_that_matches_nothing_is_an_error(run: Run) -> None:
     result = run("targets.Adam", known=entry("*::test_of_last_year[*]"))
-    result.assert_outcomes(passed=7, failed=1)
+    result.assert_outcomes(passed=9, failed=1)
     result.stdout.fnmatch_lines(
         ["deviations.toml: entry 1 (*::test_of_last_year*): decides about no test; remove it"]
     )
@@ -305,7 +305,7 @@ def test_an_entry_that_matches_nothing_is_an_error(run: Run) -> None:
 
 def test_an_entry_behind_one_that_matches_as_much_is_an_error(run: Run) -> None:
     result = run("targets.refusing", known=2 * entry("*", kind="error"))
-    result.assert_outcomes(xfailed=7, failed=1)
+    result.assert_outcomes(xfailed=9, failed=1)
     result.stdout.fnmatch_lines(["deviations.toml: entry 2 *: decides about no test; remove it"])
 
 
@@ -397,7 +397,7 @@ def test_the_example_of_the_readme_works(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(my_adam=target, test_my_adam=test)
     pytester.makefile(".toml", deviations=known)
     result = started(pytester)
-    result.assert_outcomes(passed=2, failed=4, xfailed=1)
+    result.assert_outcomes(passed=2, failed=6, xfailed=1)
     result.stdout.fnmatch_lines(
         ["XFAIL *test_my_adam?adam-vanishing? - eps inside the root, as in the first release"]
     )
