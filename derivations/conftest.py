@@ -39,7 +39,7 @@ class NotebookFile(pytest.File):
             raise self.CollectError(str(error)) from None
         if problems := list(self.notebook.problems()):
             raise self.CollectError("\n".join(problems))
-        self.names: dict[str, Any] = {"__name__": self.notebook.name}
+        self.names: dict[str, Any] = {"__name__": "__main__"}  # as in Jupyter
         self.done = 0
         for claim in self.notebook.claims:
             yield ClaimItem.from_parent(self, name=claim.id, claim=claim)

@@ -5,13 +5,18 @@ What they claim is tested by ``pytest derivations``; here is what holds them tog
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
 from derivations._notebook import COLUMNS, FOLDER, Claim, notebooks, read
 from derivations._register import register, specified
-from refopt import specification
+from refopt import catalog, specification
+from refopt.oracle.edits import Edit, edits
+from refopt.oracle.matrix import example
+from refopt.oracle.proof import equalities
+from refopt.oracle.score import _is_same as is_same_algorithm
 
 pytest_plugins = ["pytester"]
 
@@ -73,6 +78,56 @@ def test_a_claim_is_named_by_the_specification_of_what_it_is_about(claim: str) -
 @pytest.mark.parametrize("name", specification.names())
 def test_a_specification_names_claims_that_exist(name: str) -> None:
     assert set(specification.load(name).claims) <= set(CLAIMS)
+
+
+# What they claim is claimed of the code as it is: no edit of it goes unnoticed.
+
+EDITED = [
+    *(
+        "adadelta",
+        "adagrad",
+        "adam",
+        "adamax",
+        "amsgrad",
+        "lion",
+        "nadam",
+        "radam",
+        "rmsprop",
+        "sgd",
+    ),
+    *("l2", "weight_decay", "lookahead", "layer_adaptation", "gradient_accumulation"),
+    *("clip_by_norm", "warmup", "cosine"),
+]
+SAMPLE = 6
+
+
+def is_noticed(monkeypatch: pytest.MonkeyPatch, name: str, edit: Edit) -> bool:
+    """Whether an equality with the specification fails, or the edited code does not run at all."""
+    optimizer = edit.apply(catalog.build(example(name)))
+    (layer,) = (layer for layer in optimizer.layers if layer.name == name)
+    original = catalog.layer
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "layer", lambda other: layer if other == name else original(other))
+        try:
+            return not all(e.holds for e in equalities(name) if e.name == name)
+        except (ArithmeticError, KeyError, NameError, TypeError, ValueError):
+            return True
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_an_edit_of_a_rule_is_noticed_unless_it_is_the_same_algorithm(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    optimizer = catalog.build(example(name))
+    file = catalog.layer(name).function.__module__.replace(".", "/") + ".py"
+    own = [edit for edit in edits(optimizer) if edit.file == file]
+    sample = random.Random(name).sample(own, SAMPLE)
+    unnoticed = [edit for edit in sample if not is_noticed(monkeypatch, name, edit)]
+    assert [str(edit) for edit in unnoticed if not is_same_algorithm(optimizer, edit)] == []
+    assert len(unnoticed) < SAMPLE
+    reference = [e.holds for e in equalities(name) if e.name == name]
+    assert reference
+    assert all(reference)
 
 
 # How notebooks are read
