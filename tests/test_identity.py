@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sympy as sp
 
-from refopt.arithmetic.identity import at, equal, equal_at_points, holds_by_induction
+from refopt.arithmetic.identity import at, differ, equal, equal_at_points, holds_by_induction
 
 X, Y = sp.symbols("x y", positive=True)
 R = sp.Symbol("r", real=True)
@@ -66,6 +66,13 @@ def test_expressions_are_equal_where_they_are_the_same_everywhere(
 )
 def test_points_find_what_differs(left: Any, right: Any, same: bool) -> None:
     assert equal_at_points(left, right, points=8) is same
+    assert not (same and differ(left, right))
+
+
+def test_what_differs_at_a_point_differs() -> None:
+    assert differ(X**2, X)
+    assert differ(sp.sqrt(2 * X), X)
+    assert not differ(sp.sqrt(2 * X) ** 2, 2 * X)
 
 
 @pytest.mark.parametrize(

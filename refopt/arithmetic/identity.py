@@ -39,6 +39,11 @@ def equal_at_points(left: Any, right: Any, points: int = POINTS) -> bool:
     return all(_vanishes(_at(difference, seed)) for seed in range(points))
 
 
+def differ(left: Any, right: Any) -> bool:
+    """Whether two expressions certainly differ: at a random rational point they do."""
+    return _is_apart(_at(_difference(left, right), seed=0))
+
+
 def holds_by_induction(
     closed: Callable[[Any], Any], first: Any, step: Callable[[Any, Any], Any], n: sp.Symbol
 ) -> bool:
@@ -73,7 +78,15 @@ def _is_zero(difference: Any) -> bool:
 
 
 def _vanishes(value: Any) -> bool:
-    return value == 0 or (not value.is_Rational and bool(value.equals(0)))
+    return value == 0 or (not _is_apart(value) and bool(value.equals(0)))
+
+
+def _is_apart(value: Any) -> bool:
+    """Whether an exact number is not zero, by its first digits; False leaves it open."""
+    if value.is_Rational:
+        return bool(value != 0)
+    digits = sp.N(value, 30)
+    return bool(digits.is_number and abs(digits) > 1e-20)
 
 
 def _at(expression: Any, seed: int) -> Any:
