@@ -16,9 +16,9 @@ from derivations._register import register, specified
 from refopt import catalog, specification
 from refopt.arithmetic.identity import differ
 from refopt.oracle.edits import Edit, edits
+from refopt.oracle.equivalence import is_equivalent
 from refopt.oracle.matrix import example
 from refopt.oracle.proof import Equality, equalities
-from refopt.oracle.score import _is_same as is_same_algorithm
 
 pytest_plugins = ["pytester"]
 
@@ -88,7 +88,6 @@ def test_a_specification_names_claims_and_they_exist(name: str) -> None:
 
 # RAdam is left out: SymPy takes half a minute over one of its edits.
 EDITED = [
-    # fmt: off
     "adadelta",
     "adagrad",
     "adam",
@@ -106,7 +105,6 @@ EDITED = [
     "clip_by_norm",
     "warmup",
     "cosine",
-    # fmt: on
 ]
 SAMPLE = 4
 
@@ -137,10 +135,11 @@ def test_an_edit_of_a_rule_is_noticed_unless_it_is_the_same_algorithm(
 ) -> None:
     optimizer = catalog.build(example(name))
     file = catalog.layer(name).function.__module__.replace(".", "/") + ".py"
-    own = [edit for edit in edits(optimizer) if edit.file == file]
+    # A symbol is an element of a matrix: what happens to vectors alone is left to the probes.
+    own = [e for e in edits(optimizer) if e.file == file and "xp.ndim" not in e.after]
     sample = random.Random(name).sample(own, SAMPLE)
     unnoticed = [edit for edit in sample if not is_noticed(monkeypatch, name, edit)]
-    assert [str(edit) for edit in unnoticed if not is_same_algorithm(optimizer, edit)] == []
+    assert [str(edit) for edit in unnoticed if not is_equivalent(optimizer, edit)] == []
     assert len(unnoticed) < SAMPLE
 
 
