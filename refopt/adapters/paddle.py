@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Self
 
+import ml_dtypes
 import numpy as np
 import paddle
 from paddle.base.framework import EagerParamBase
@@ -84,12 +85,12 @@ class PaddleSession:
 
     def step(self, grads: Gradients) -> Arrays:
         for param, g in zip(self.params, grads, strict=True):
-            param.grad = None if g is None else paddle.to_tensor(np.array(g))
+            param.grad = None if g is None else _tensor(g)
         with unique_name.guard(self._names), warnings.catch_warnings():
             # LookAhead counts its steps in a way that Paddle itself calls outdated.
             warnings.filterwarnings("ignore", message="Op `increment` is executed")
             self.optimizers[-1].step()
-        return [param.numpy().copy() for param in self.params]
+        return [_array(param) for param in self.params]
 
     def set_lr(self, lr: float) -> None:
         self.optimizers[0].set_lr(lr)
@@ -104,7 +105,20 @@ class PaddleSession:
 
 
 def _parameter(values: np.ndarray, name: str) -> Any:
-    return EagerParamBase.from_tensor(paddle.to_tensor(values), name=name)
+    return EagerParamBase.from_tensor(_tensor(values), name=name)
+
+
+def _tensor(values: np.ndarray) -> Any:
+    """A tensor with memory of its own; Paddle takes uint16 of NumPy for bfloat16."""
+    values = np.array(values)
+    return paddle.to_tensor(
+        values.view(np.uint16) if values.dtype == ml_dtypes.bfloat16 else values
+    )
+
+
+def _array(tensor: Any) -> np.ndarray:
+    values = np.array(tensor.numpy())
+    return values.view(ml_dtypes.bfloat16) if tensor.dtype == paddle.bfloat16 else values
 
 
 def _class_with_values(optimizer: Optimizer) -> partial[Optimizer]:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Self
 
+import ml_dtypes
 import numpy as np
-from tinygrad import Context, Device, Tensor
+from tinygrad import Context, Device, Tensor, TinyJit, dtypes
 from tinygrad.helpers import DEV, getenv
 from tinygrad.nn.optim import Optimizer
 from tinygrad.nn.state import get_state_dict, load_state_dict
@@ -35,8 +36,10 @@ class TinygradAdapter(Adapter):
 
     An instance stands for its class with the values of its attributes, of which hyperparameters
     that are given take precedence. A parameter of shape () is one of shape (1,) here, since the
-    optimizers of tinygrad refuse the former. Where no device of tinygrad can be used, since the
-    CPU needs clang, its interpreter PYTHON is: the same kernels, one operation at a time.
+    optimizers of tinygrad refuse the former. Steps of tinygrad's own optimizers are captured by
+    TinyJit, as in training; those of others need not be the same each time. Where no device of
+    tinygrad can be used, since the CPU needs clang, its interpreter PYTHON is: the same kernels,
+    one operation at a time.
     """
 
     takes_missing = False
@@ -71,14 +74,19 @@ class TinygradSession:
         self.params = params
         self.shapes = shapes
         self.optimizer = optimizer
+        is_own = type(optimizer).__module__ == Optimizer.__module__
+        self._step = TinyJit(self._apply) if is_own else self._apply
+
+    def _apply(self, *grads: Tensor | None) -> None:
+        for param, g in zip(self.params, grads, strict=True):
+            param.grad = g
+        self.optimizer.step()
 
     def step(self, grads: Gradients) -> Arrays:
         with _settings():
-            for param, g in zip(self.params, grads, strict=True):
-                param.grad = None if g is None else _tensor(g)
-            self.optimizer.step()
+            self._step(*(None if g is None else _tensor(g) for g in grads))
             return [
-                param.numpy().reshape(shape).copy()
+                _array(param).reshape(shape)
                 for param, shape in zip(self.params, self.shapes, strict=True)
             ]
 
@@ -92,7 +100,7 @@ class TinygradSession:
     def state_dict(self) -> Any:
         with _settings():
             state = get_state_dict(self.optimizer)
-            return {name: tensor.numpy().copy() for name, tensor in state.items()}
+            return {name: _array(tensor) for name, tensor in state.items()}
 
     def load_state_dict(self, state: Any) -> None:
         with _settings():
@@ -125,7 +133,17 @@ def _state_in(double: bool) -> Iterator[None]:
 
 
 def _tensor(values: np.ndarray) -> Tensor:
-    return Tensor(np.array(values, ndmin=1)).realize()
+    """A tensor with memory of its own; tinygrad does not know the bfloat16 of NumPy."""
+    values = np.array(values, ndmin=1)
+    if values.dtype != ml_dtypes.bfloat16:
+        return Tensor(values).realize()
+    return Tensor(values.view(np.uint16)).bitcast(dtypes.bfloat16).realize()
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    if tensor.dtype != dtypes.bfloat16:
+        return np.array(tensor.numpy())
+    return np.array(tensor.bitcast(dtypes.uint16).numpy()).view(ml_dtypes.bfloat16)
 
 
 def _choose_device() -> None:
