@@ -10,8 +10,10 @@ Not yet measured on a device: the generated code is tested on CPU, by a C compil
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Final
+
+import numpy as np
 
 from refopt.engines.engine import Engine, EngineError, Evaluation, Parameter, Run, named, reduce
 from refopt.engines.fragment import Fragment
@@ -55,6 +57,9 @@ class CupyEngine(Engine):
 
     name = "cupy"
 
+    def __init__(self) -> None:
+        self._kernels: dict[tuple[Fragment, str], Callable[..., None]] = {}
+
     @cached_property
     def library(self) -> Any:
         """CuPy."""
@@ -81,17 +86,21 @@ class CupyEngine(Engine):
 
     def kernel(self, fragment: Fragment, dtype: str) -> Callable[..., None]:
         """What runs a fragment on whole arrays: what it reads, then what it writes."""
-        return _kernel(self.library, fragment, dtype)
+        key = fragment, dtype
+        if key not in self._kernels:
+            reads, writes = (", ".join(names) for names in declarations(fragment, dtype))
+            self._kernels[key] = self.library.ElementwiseKernel(
+                reads, writes, operation(fragment, dtype), "refopt", options=OPTIONS
+            )
+        return self._kernels[key]
 
     def run(self, runs: Sequence[Run]) -> None:
-        evaluated = []
-        for run in runs:
-            for parameters in run.members:
-                member = _Member(self, run, parameters)
+        members = [_Member(self, run, parameters) for run in runs for parameters in run.members]
+        with np.errstate(all="ignore"):  # of numbers, which CuPy leaves to NumPy
+            for member in members:
                 member.evaluate()
-                evaluated.append(member)
-        for member in evaluated:
-            member.write()
+            for member in members:
+                member.write()
 
 
 class _Member(Evaluation):
@@ -132,14 +141,6 @@ class _Member(Evaluation):
             *(self.values[i] for i in elements.scalars),
             *(x for i, x in enumerate(given) if i in fragment.written),
         )
-
-
-@cache
-def _kernel(library: Any, fragment: Fragment, dtype: str) -> Callable[..., None]:
-    reads, writes = declarations(fragment, dtype)
-    return library.ElementwiseKernel(  # type: ignore[no-any-return]
-        ", ".join(reads), ", ".join(writes), operation(fragment, dtype), "refopt", options=OPTIONS
-    )
 
 
 def declarations(fragment: Fragment, dtype: str) -> tuple[list[str], list[str]]:

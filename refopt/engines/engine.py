@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from array_api_compat import array_namespace
+
 from refopt.engines.program import Compute, Pass, Program, Reduce
 from refopt.xp import Array, Namespace, namespace
 
@@ -119,7 +121,7 @@ def reduce(stage: Reduce, x: Array, axis: tuple[int, ...] | None = None) -> Arra
             return xp.sum(x)
         case "mean":
             return xp.mean(x, over)
-    return xp.any(x, over)
+    return array_namespace(x).any(x, axis=over, keepdims=True)  # x is true or false already
 
 
 @cache

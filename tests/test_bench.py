@@ -1,0 +1,78 @@
+"""The benchmark: that it measures what it says, not how fast anything is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from refopt import bench
+from refopt.cli import app
+
+ENGINES = ["copy", "plain", "blocked", "numba"]
+
+
+@pytest.fixture(autouse=True)
+def _engines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frameworks' thread pools would outlive the test."""
+    monkeypatch.setattr(bench, "_installed", lambda package: package not in ("torch", "optax"))
+    monkeypatch.setattr(bench, "SECONDS", 1e-6)
+
+
+@pytest.mark.parametrize("optimizer", bench.OPTIMIZERS)
+def test_contenders_take_turns_and_are_compared(optimizer: str) -> None:
+    found = bench.compare(optimizer, "two", [(7,), (3, 2)], rounds=3)
+    assert (found.parameters, found.tensors) == (13, 2)
+    assert [one.name for one in found.measured] == ENGINES
+    assert all(one.seconds > 0 and one.first > 0 for one in found.measured)
+    assert found.ratios.keys() == {"blocked / plain"}
+
+
+def test_a_transformer_has_200_tensors() -> None:
+    assert len(bench.transformer()) == 200
+    assert sum(int(np.prod(shape)) for shape in bench.transformer()) == 3_462_632
+
+
+def test_what_does_not_fit_into_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "_free_memory", lambda: 10_000_000)
+    assert not bench.too_large("adamw", [(1_000,)])
+    assert bench.too_large("adamw", [(1_000_000,)])
+    monkeypatch.setattr(bench, "_free_memory", lambda: None)  # unknown
+    assert not bench.too_large("adamw", [(1_000_000,)])
+
+
+def test_the_command_prints_tables_and_writes_json(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    arguments = ["bench", "sgd", "--sizes", "1e1,20", "--rounds", "2", "--json", str(path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "10 parameters, one tensor" in result.output
+    assert "torch is not installed: it was not measured" in result.output
+    written = json.loads(path.read_text())
+    assert [c["workload"] for c in written["comparisons"]] == [
+        "one of 10",
+        "one of 20",
+        "transformer",
+    ]
+    assert [m["name"] for m in written["comparisons"][0]["measured"]] == ENGINES
+    assert written["left_out"] == [
+        "torch is not installed: it was not measured",
+        "optax is not installed: it was not measured",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["lion"], "lion is not measured; give adamw or sgd"),
+        (["--sizes", "many"], "--sizes many: give numbers of parameters such as 1e4,1e6"),
+        (["--sizes", "0"], "--sizes 0: give numbers of parameters"),
+    ],
+)
+def test_bad_options_are_one_line(arguments: list[str], reason: str) -> None:
+    result = CliRunner().invoke(app, ["bench", *arguments])
+    assert result.exit_code == 2
+    assert reason in result.output
