@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
+
+from refopt.oracle.reports import known
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,19 @@ class Difference:
     known_as: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, file: str, line: int, before: str, after: str, description: str) -> Self:
+        """A difference with what is known of it."""
+        return cls(file, line, before, after, description, *known(file, description))
+
     def __str__(self) -> str:
+        """The place and the change in words, as a diff, and where it was seen before."""
         removed = [f"- {line}" for line in self.before.splitlines()]
         added = [f"+ {line}" for line in self.after.splitlines()]
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return "\n".join([f"{place}: {self.description}", *removed, *added, *self.links])
+        names = [f"known as: {', '.join(self.known_as)}"] * bool(self.known_as)
+        lines = [f"{place}: {self.description}", *removed, *added, *names]
+        return "\n".join([*lines, *(f"see {link}" for link in self.links)])
 
 
 @dataclass(frozen=True)
