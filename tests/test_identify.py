@@ -96,7 +96,11 @@ def test_a_changed_line_is_the_answer() -> None:
     (difference,) = found.differences
     assert difference.before == "m_hat = m / (1 - beta1**t)"
     assert difference.after == "m_hat = m / (1 - beta1**(t + 1))"
-    assert str(found).splitlines()[-2:] == [f"- {difference.before}", f"+ {difference.after}"]
+    lines = str(found).splitlines()
+    place = lines.index(f"- {difference.before}")
+    assert lines[place + 1] == f"+ {difference.after}"
+    assert lines[place + 2] == f"known as: {', '.join(difference.known_as)}"
+    assert lines[place + 3] == f"see {difference.links[0]}"
 
 
 def test_two_changed_lines_are_found_together() -> None:

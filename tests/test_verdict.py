@@ -115,7 +115,7 @@ def test_a_deviating_target_says_where_first_and_by_how_much() -> None:
             allowed   1.12e-06
             at lr=0.25, beta1=0.75
           largest error: 4.6e+04 times its bound
-          no single change of the reference explains it
+          no change of the reference explains it
     """)
 
 

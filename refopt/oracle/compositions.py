@@ -32,8 +32,8 @@ from refopt.layers import (
 )
 from refopt.optimizer import Optimizer, VariantConstructor
 from refopt.oracle import faults
-from refopt.oracle.alternatives import are_alike
 from refopt.oracle.edits import Edit
+from refopt.oracle.scope import are_alike
 from refopt.tree import Tree
 
 SIBLINGS: Final[Sequence[frozenset[str]]] = (
@@ -76,7 +76,14 @@ FAULTS: Final[Mapping[str, tuple[VariantConstructor, str]]] = {
         (faults.gradient_of_the_call_before, "each call uses the gradient of the call before"),
         (faults.gradients_never_cleared, "gradients add up from call to call"),
         (faults.learning_rate_twice, "the learning rate is applied twice"),
+        (faults.step_times_count, "the step is multiplied by the step count"),
+        (faults.correction_around, "the step is multiplied by the correction of Adam's moments"),
+        (
+            faults.second_correction_around,
+            "the step is multiplied by the root of the correction of Adam's second moment",
+        ),
         (faults.no_first_step, "the first call moves nothing"),
+        (faults.lazy_elements, "elements whose gradient is zero stay as they are"),
     )
 }
 """What implementations do besides, and the words for it."""
@@ -140,7 +147,8 @@ def _of_rule(optimizer: Optimizer, are_forms: bool) -> Iterator[tuple[str, Resta
     for name, constructor in catalog.RULES.items():
         is_form = constructor.default.function.__module__ == _module(rule)
         if name != rule.name and is_form == are_forms:
-            yield f"{name} where {rule.name} belongs", partial(_restacked, partial(_other, 0, name))
+            words = f"{name} where {rule.name} belongs: {_meaning(name)}"
+            yield words, partial(_restacked, partial(_other, 0, name))
 
 
 def _module(layer: Layer) -> str:
@@ -156,10 +164,22 @@ def _of_hyperparameters(optimizer: Optimizer) -> Iterator[tuple[str, Restack]]:
     for i, layer in enumerate(optimizer.layers):
         for words, change in _of_values(i, layer):
             yield words, partial(_restacked, change)
+    for name, default in optimizer.hyperparameters().items():
+        domain = DOMAINS[name]
+        if name != "lr" and isinstance(domain, Interval) and not domain.integer and 0 in domain:
+            for value in dict.fromkeys((default, *TYPICAL.get(name, ()))):
+                if value != 0:
+                    words = f"{name} of 0 is taken for none given, which means {value!r}"
+                    yield words, partial(_defaulted, name, value)
     for name, rounded in _ROUNDINGS.items():
         yield f"hyperparameters are {name}", partial(_rounded, name, rounded)
-    if "weight_decay" in optimizer.hyperparameters():
-        yield "weight_decay and lr exchanged", partial(_rate_exchanged, "weight_decay")
+    yield "the learning rate changes one call late", partial(_late, True)
+    yield "the learning rate changes one call late but for the first change", partial(_late, False)
+    yield "the learning rate stays that of the first call", _first
+    for name in optimizer.hyperparameters():
+        domain = DOMAINS[name]
+        if name != "lr" and isinstance(domain, Interval) and not domain.integer:
+            yield f"{name} and lr exchanged", partial(_rate_exchanged, name)
 
 
 Change = Callable[[list[Layer]], None]
@@ -172,17 +192,28 @@ def _of_layers(optimizer: Optimizer) -> Iterator[tuple[str, Change]]:
     names = [variant.name for variant in variants]
     for name in [name for name in ADDED if name not in names]:
         for i in _places(_layer(name), optimizer.layers):
-            yield f"{name} added", partial(_added, name, i)
+            yield f"{name} added: {_meaning(name)}", partial(_added, name, i)
+    known = {name for layer in optimizer.layers for name in layer.hyperparameters}
     for name, (_, words) in FAULTS.items():
+        if not _layer(name).hyperparameters.keys() <= known:
+            continue
         for i in _places(_layer(name), optimizer.layers):
             yield words, partial(_added, name, i)
     for i, layer in enumerate(optimizer.layers):
         if "weight_decay" in layer.hyperparameters and len(layer.hyperparameters) > 1:
             for name in sorted(_siblings("l2") | {"l2"}):
-                words = f"{name} instead of the decay of {layer.name}"
+                words = f"{name} instead of the decay of {layer.name}: {_meaning(name)}"
                 yield words, partial(_decayed_by, i, name)
+        if "momentum" in layer.hyperparameters:
+            words = "the momentum gathers gradients, before anything else is done to them"
+            yield words, partial(_gathering, i)
     if rule.state_names:
-        yield "parameters of one shape share their state", partial(_of_kind, 0, faults.Sharing)
+        for words, kind in (
+            ("parameters of one shape share their state", faults.Sharing),
+            ("the state is kept in float16", faults.InFloat16),
+            ("the state is kept in bfloat16", faults.InBfloat16),
+        ):
+            yield words, partial(_of_kind, 0, kind)
 
 
 def _places(added: Layer, layers: Sequence[Layer]) -> Iterator[int]:
@@ -206,7 +237,8 @@ def _of_variant(i: int, layer: Layer, variants: Sequence[Layer]) -> Iterator[tup
     yield f"without {name}", partial(_without, i)
     for sibling in sorted(_siblings(name)):
         if _is_complete(_taking_over(layer, catalog.layer(sibling))):
-            yield f"{sibling} where {name} belongs", partial(_other, i, sibling)
+            words = f"{sibling} where {name} belongs: {_meaning(sibling)}"
+            yield words, partial(_other, i, sibling)
     for j in range(i + 1, len(variants) + 1):
         yield f"{name} outside {variants[j - 1].name}", partial(_moved, i, j)
     yield f"{name} is applied twice", partial(_doubled, i)
@@ -215,6 +247,14 @@ def _of_variant(i: int, layer: Layer, variants: Sequence[Layer]) -> Iterator[tup
             f"{name} changes the direction instead of the gradient",
             partial(_of_kind, i, faults.OnDirectionAlone),
         )
+    if "weight_decay" in layer.hyperparameters:
+        yield (
+            f"{name} takes the index of the parameter for the parameter",
+            partial(_of_kind, i, faults.of_the_index(type(layer))),
+        )
+    if name == "l2":
+        words = "the gradient of the call before where the parameter belongs"
+        yield words, partial(_other, i, "decay_of_the_gradient_before")
     if isinstance(layer, OnGradients):
         yield (
             f"{name} changes the directions instead of the gradients",
@@ -264,10 +304,8 @@ def _restacked(change: Change, optimizer: Optimizer) -> Optimizer:
 
 
 def _layer(name: str) -> Layer:
-    for table in (FAULTS, WINDOWS):
-        if name in table:
-            return table[name][0].default
-    return catalog.layer(name)
+    fault = getattr(faults, name, None)
+    return fault.default if fault is not None else catalog.layer(name)
 
 
 def _without(i: int, layers: list[Layer]) -> None:
@@ -305,9 +343,8 @@ def _added(name: str, i: int, layers: list[Layer]) -> None:
 
 
 def _of_kind(i: int, kind: type[Layer], layers: list[Layer]) -> None:
-    layers[i] = replace(
-        faults.of_kind(kind, layers[i]), name=f"{kind.__name__.lower()}_{layers[i].name}"
-    )
+    words = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    layers[i] = replace(faults.of_kind(kind, layers[i]), name=f"{words}_{layers[i].name}")
 
 
 def _fixed(i: int, name: str, value: Hyperparameter, layers: list[Layer]) -> None:
@@ -350,6 +387,19 @@ def _decayed_by(i: int, name: str, layers: list[Layer]) -> None:
     value = layers[i].hyperparameters["weight_decay"]
     layers[i] = layers[i].given({"weight_decay": 0.0})
     layers.insert(i + 1, _layer(name).given({"weight_decay": value}))
+
+
+def _gathering(i: int, layers: list[Layer]) -> None:
+    """The momentum of a layer as that of the gradients, around everything."""
+    momentum = {"momentum": layers[i].hyperparameters["momentum"]}
+    layers[i] = layers[i].given({"momentum": 0.0})
+    layers.append(faults.momentum_of_gradients.default.given(momentum))
+
+
+def _meaning(name: str) -> str:
+    """What a rule or variant is, in a line."""
+    constructor = catalog.RULES.get(name) or catalog.VARIANTS[name]
+    return (constructor.__doc__ or "").splitlines()[0].replace("``", "").rstrip(".")
 
 
 def _siblings(name: str) -> frozenset[str]:
@@ -422,6 +472,41 @@ def _rounded(name: str, function: Callable[[float], float], optimizer: Optimizer
     ]
     changed = replace(optimizer, layers=tuple(layers), lr=value(optimizer.lr))
     return _named(changed, f"{optimizer}, hyperparameters {name}", value)
+
+
+def _defaulted(name: str, default: Hyperparameter, optimizer: Optimizer) -> Optimizer:
+    def value(x: Any) -> Any:
+        return default if (x.value if isinstance(x, Bounded) else x) == 0 else x
+
+    layers = [
+        layer.given({name: value(layer.hyperparameters[name])})
+        if name in layer.hyperparameters
+        else layer
+        for layer in optimizer.layers
+    ]
+    changed = replace(optimizer, layers=tuple(layers))
+    return _named(changed, f"{optimizer}, {name} = 0 as {default!r}", lambda lr: lr)
+
+
+def _late(also_at_first: bool, optimizer: Optimizer) -> Optimizer:
+    rates = [optimizer.lr] if also_at_first else []
+
+    def rate(lr: Hyperparameter) -> Hyperparameter:
+        rates.append(lr)
+        return rates[max(len(rates) - 2, 0)]
+
+    text = "lr one call late" + " but for the first" * (not also_at_first)
+    return _named(optimizer, f"{optimizer}, {text}", rate)
+
+
+def _first(optimizer: Optimizer) -> Optimizer:
+    rates: list[Hyperparameter] = []
+
+    def rate(lr: Hyperparameter) -> Hyperparameter:
+        rates.append(lr)
+        return rates[0]
+
+    return _named(optimizer, f"{optimizer}, lr of the first call", rate)
 
 
 def _rate_exchanged(name: str, optimizer: Optimizer) -> Optimizer:

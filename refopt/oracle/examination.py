@@ -14,6 +14,7 @@ from refopt.optimizer import Optimizer
 from refopt.oracle.explanation import Explanation
 from refopt.oracle.identify import FRESH, Search
 from refopt.oracle.observation import Hypothesis, Observation, Variation, observe, weigh
+from refopt.oracle.reproduction import Reproduction
 from refopt.oracle.subject import Subject, asked
 from refopt.oracle.verdict import Deviation, Verdict
 
@@ -123,11 +124,18 @@ class Examination:
             return ran | {"outcome": "conforms", "precision": precision, "notes": notes + undecided}
         explanations, why_none = self._explained if self.explain else ((), ())
         ran |= {"notes": notes + why_none, "explanations": explanations}
+        if self.explain and not explanations:
+            ran["script"] = self._reproduced(deviation, seen)
         if _has_no_numbers(seen, deviation):
             where = f"step {deviation.step} of probe {deviation.probe!r}"
             reason = f"{where} returned no finite number in any parameter"
             return ran | {"outcome": "error", "error": reason, "worst": None}
         return ran | {"outcome": "deviates", "deviation": deviation}
+
+    def _reproduced(self, deviation: Deviation, seen: Observation) -> str | None:
+        asked = (self.name, self.subject, self.variation, self.spec, self.dialect)
+        of = Reproduction(*asked, self.reference, self.dtype, self.timeout)
+        return of.script(seen.probe(deviation.probe), deviation)
 
     def _observed(self, seed: int) -> Observation:
         return observe(

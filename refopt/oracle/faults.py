@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+import numpy as np
+
+from refopt.arithmetic.bounds import Bounded
 from refopt.layers import (
     Layer,
     Leaf,
@@ -17,6 +20,7 @@ from refopt.layers import (
     OnGradient,
     OnLearningRate,
     OnParameter,
+    OnRows,
     Rule,
 )
 from refopt.optimizer import variant
@@ -49,6 +53,34 @@ def learning_rate_twice(lr: Array, h: Array) -> Array:
 
 
 @variant(OnDirection)
+def step_times_count(t: int, h: Array) -> Array:
+    """The step grows with the step count."""
+    return t * h
+
+
+@variant(OnDirection)
+def correction_around(
+    xp: Namespace, t: int, h: Array, *, beta1: float = 0.9, beta2: float = 0.999
+) -> Array:
+    """The step is multiplied by the correction of Adam's moments."""
+    return xp.sqrt(1 - beta2**t) / (1 - beta1**t) * h
+
+
+@variant(OnDirection)
+def second_correction_around(xp: Namespace, t: int, h: Array, *, beta2: float = 0.999) -> Array:
+    """The step is multiplied by the root of the correction of Adam's second moment."""
+    return xp.sqrt(1 - beta2**t) * h
+
+
+@variant(OnGradient)
+def decay_of_the_gradient_before(
+    g: Array, before: Array, *, weight_decay: float = 0.01
+) -> tuple[Array, Array]:
+    """The gradient of the call before where the parameter belongs."""
+    return g + weight_decay * before, g
+
+
+@variant(OnDirection)
 def no_first_step(xp: Namespace, t: int, h: Array) -> Array:
     """The first call updates the state alone."""
     return xp.where(t == 1, xp.zeros_like(h), h)
@@ -72,6 +104,19 @@ def step_in_every_call(
     """What is inside steps in every call, on what the window has gathered so far."""
     mean = mean + g / k
     return mean, xp.where(t % k == 0, xp.zeros_like(mean), mean)
+
+
+@variant(OnGradient)
+def momentum_of_gradients(g: Array, b: Array, *, momentum: float = 0.0) -> tuple[Array, Array]:
+    """The momentum gathers gradients, before anything else is done to them."""
+    b = momentum * b + g
+    return b, b
+
+
+@variant(OnRows)
+def lazy_elements(xp: Namespace, g: Array, old: Array, new: Array) -> Array:
+    """Elements whose gradient is zero keep their parameter and state."""
+    return xp.where(g == 0, old, new)
 
 
 class OnDirections(Layer):
@@ -115,17 +160,23 @@ class Sharing(Rule):
 
     Attributes:
         latest: the state as the last parameter left it, by its name and shape.
+        owners: the parameters of a shape.
     """
 
     latest: dict[Any, Array] = field(default_factory=dict)
+    owners: dict[tuple[int, ...], set[str]] = field(default_factory=dict)
 
     def inward(self, leaves: Sequence[Leaf]) -> None:
-        """Hands the state on from parameter to parameter."""
+        """Hands the state on from parameter to parameter of a shape."""
+        for leaf in leaves:
+            self.owners.setdefault(_shape(leaf.theta), set()).add(leaf.name)
         for leaf in leaves:
             keys = {key: (key, _shape(leaf.state[key])) for key in map(self.key, self.state_names)}
-            leaf.state |= {k: self.latest.get(place, leaf.state[k]) for k, place in keys.items()}
+            if len(self.owners[_shape(leaf.theta)]) > 1:
+                handed = {k: self.latest.get(at, leaf.state[k]) for k, at in keys.items()}
+                leaf.state |= handed
             super().inward([leaf])
-            self.latest.update({place: leaf.state[k] for k, place in keys.items()})
+            self.latest.update({at: leaf.state[k] for k, at in keys.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +194,54 @@ class Compounding(OnLearningRate):
         for leaf in leaves:
             self.products[leaf.name] = self.products.get(leaf.name, 1.0) * self.call(leaf)
             leaf.lr = leaf.lr * self.products[leaf.name]
+
+
+class InFloat16(Rule):
+    """Keeps its state in half precision."""
+
+    format = "float16"
+
+    def inward(self, leaves: Sequence[Leaf]) -> None:
+        """Rounds the state that the rule leaves."""
+        super().inward(leaves)
+        for leaf in leaves:
+            keys = map(self.key, self.state_names)
+            leaf.state |= {key: rounded(leaf.state[key], self.format) for key in keys}
+
+
+class InBfloat16(InFloat16):
+    """Keeps its state in bfloat16."""
+
+    format = "bfloat16"
+
+
+def rounded(x: Array, format: str) -> Array:
+    """An array rounded to a shorter format: with bounds, either way where both are possible."""
+    if isinstance(x, Bounded):
+        value = rounded(x.value, format)
+        least, most = rounded(x.value - x.error, format), rounded(x.value + x.error, format)
+        return Bounded(value, np.maximum(most - value, value - least), x.format)
+    if format == "float16":
+        return np.asarray(x, np.float16).astype(np.float64)
+    bits = np.asarray(x, np.float32).view(np.uint32).astype(np.uint64)
+    nearest = (bits + 0x7FFF + (bits >> np.uint64(16) & np.uint64(1))) & np.uint64(0xFFFF0000)
+    return nearest.astype(np.uint32).view(np.float32).astype(np.float64)
+
+
+def of_the_index(kind: type[Layer]) -> type[Layer]:
+    """A kind of layer that takes the index of the parameter for the parameter."""
+
+    class OfTheIndex(kind):  # type: ignore[misc, valid-type]
+        def call(self, leaf: Leaf) -> Any:
+            """The function on the index."""
+            theta = leaf.theta
+            leaf.theta = leaf.xp.full_like(theta, float(leaf.name))
+            try:
+                return super().call(leaf)
+            finally:
+                leaf.theta = theta
+
+    return OfTheIndex
 
 
 def _shape(x: Array) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ class Identification:
         explanation: the simplest explanation, or None.
         equivalent: other explanations that no probe can tell from it.
         closest: where nothing explains it, the form that most probes agree with.
+        script: the smallest run that shows how the target differs from that, as a script.
         error: what went wrong and what to do.
         tried: how many hypotheses were tried.
         seconds: how long it took.
@@ -33,6 +34,7 @@ class Identification:
     explanation: Explanation | None = None
     equivalent: tuple[Explanation, ...] = ()
     closest: str | None = None
+    script: str | None = None
     error: str | None = None
     tried: int = 0
     seconds: float = 0.0
@@ -61,10 +63,11 @@ class Identification:
         if self.outcome == "error":
             return f"! {self.target} could not be identified: {self.error}"
         if self.explanation is None:
-            return (
-                f"? {self.target} is none of {self.tried} forms and changes of them; "
-                f"the closest is {self.closest}"
-            )
+            none = f"{self.target} is none of {self.tried} forms and changes of them"
+            lines = [f"? {none}; the closest is {self.closest}"]
+            if self.script:
+                lines += ["they differ in this:", textwrap.indent(self.script.rstrip(), "  ")]
+            return "\n".join(lines)
         lines = [f"{self.target} is {self.explanation}"]
         if self.equivalent:
             lines.append(f"no probe can tell it from {len(self.equivalent)} others:")

@@ -11,20 +11,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any, Final
-
-import numpy as np
 
 from refopt import catalog, specification
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
 from refopt.arithmetic.bounds import FLOAT32, FORMATS
 from refopt.optimizer import Optimizer
+from refopt.oracle.alternatives import COMMON
 from refopt.oracle.compositions import recompositions
-from refopt.oracle.edits import Edit, edits, source, written
+from refopt.oracle.edited import source
+from refopt.oracle.edits import Edit, LineEdit, edits
 from refopt.oracle.explanation import Difference, Explanation
 from refopt.oracle.identification import Identification, Outcome
 from refopt.oracle.observation import (
@@ -34,25 +34,33 @@ from refopt.oracle.observation import (
     observe,
     weigh,
 )
-from refopt.oracle.pairs import Waypoint, promising, together, waypoints
-from refopt.oracle.probes import Probe
-from refopt.oracle.run import Trace
+from refopt.oracle.pairs import Screen, promising, together
+from refopt.oracle.reproduction import Reproduction
+from refopt.oracle.sieve import DOES_NOT_RUN, Sieve
 from refopt.oracle.stepping import losses, stepping_edits
 from refopt.oracle.subject import asked, described, subject_of
+from refopt.oracle.wording import written
 
 FRESH: Final = 1
 """Added to the seed for the probes that confirm an explanation."""
 
+NEIGHBOURS: Final = 3
+"""The forms nearest to a target whose changes are tried as well."""
+
+LIKELIER: Final = (*COMMON, "composition", "form", "hyperparameter", "stepping")
+"""The kinds of edits of which the likelier ones are the better explanation."""
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A hypothesis, and the explanation that it would be."""
+    """A hypothesis, and the explanation that it would be; of equal ones those of low rank first."""
 
     hypothesis: Hypothesis
     spec: str
     dialect: str | None
     differences: tuple[Difference, ...] = ()
     is_changed: bool = False
+    rank: int = 0
 
     def as_explanation(self, worst: float) -> Explanation:
         """It as the explanation of a target that comes as near as that."""
@@ -62,6 +70,13 @@ class Candidate:
         """This candidate with further differences."""
         every = (*self.differences, *differences)
         return Candidate(hypothesis, self.spec, self.dialect, every, is_changed=True)
+
+    def with_edits(self, *several: Edit) -> Candidate:
+        """This candidate with edits."""
+        apply = several[0].apply if len(several) == 1 else partial(together, several)
+        hypothesis = Hypothesis(self.hypothesis.optimizer, apply)
+        rank = max(LIKELIER.index(e.kind) if e.kind in LIKELIER else len(LIKELIER) for e in several)
+        return replace(self.changed(hypothesis, *map(_difference, several)), rank=rank)
 
 
 def identify(
@@ -107,11 +122,20 @@ def identify(
     except TargetError as error:
         return identification("error", error=str(error))
     if not explanations:
-        closest = search.closest(expressions)
-        return identification("unknown", closest=closest, tried=search.tried)
+        nearest = search.closest(expressions)
+        reference = nearest.hypothesis.optimizer
+        _, (_, deviation, _) = weigh(nearest.hypothesis, search.seen)
+        asked_for = (name, subject, variation, nearest.spec, nearest.dialect)
+        of = Reproduction(*asked_for, reference, dtype, timeout)
+        return identification(
+            "unknown",
+            closest=str(Explanation(nearest.spec, nearest.dialect, (), math.inf)),
+            script=deviation and of.script(search.seen.probe(deviation.probe), deviation),
+            tried=search.sieve.tried,
+        )
     best, *others = explanations
     return identification(
-        "identified", explanation=best, equivalent=tuple(others), tried=search.tried
+        "identified", explanation=best, equivalent=tuple(others), tried=search.sieve.tried
     )
 
 
@@ -130,17 +154,12 @@ def families(target: str) -> list[str]:
 
 
 class Search:
-    """Tries hypotheses on what was seen of a target, the simplest first.
-
-    Attributes:
-        tried: how many hypotheses were tried so far.
-    """
+    """Tries hypotheses on what was seen of a target, the simplest first."""
 
     def __init__(self, seen: Observation, fresh: Callable[[], Observation]) -> None:
         self.seen = seen
         self.fresh = fresh
         self.sieve = Sieve(seen)
-        self.tried = 0
 
     def explanations(
         self, expressions: Sequence[str], dialect: str | None = None
@@ -157,16 +176,14 @@ class Search:
                 return found
         return []
 
-    def closest(self, expressions: Sequence[str]) -> str:
+    def closest(self, expressions: Sequence[str]) -> Candidate:
         """The form that most probes agree with."""
         forms = [form for expression in expressions for form in _forms(expression)]
-        nearest = max(forms, key=lambda form: self.sieve.share(form.hypothesis))
-        return str(Explanation(nearest.spec, nearest.dialect, (), math.inf))
+        return max(forms, key=lambda form: self.sieve.share(form.hypothesis))
 
     def _confirmed(self, stage: Iterable[Candidate]) -> list[Explanation]:
         hits: list[tuple[Candidate, float]] = []
         for candidate in stage:
-            self.tried += 1
             if self.sieve.passes(candidate.hypothesis):
                 worst = confirmed(candidate.hypothesis, self.seen)
                 if worst is not None:
@@ -174,6 +191,7 @@ class Search:
         if not hits:
             return []
         again = self.fresh()
+        hits.sort(key=lambda hit: hit[0].rank)
         return [
             candidate.as_explanation(worst)
             for candidate, worst in hits
@@ -186,13 +204,29 @@ class Search:
         forms = [form for expression in expressions for form in _forms(expression)]
         forms.sort(key=lambda form: form.dialect != dialect)
         yield forms
-        if len(expressions) > 1:
-            forms.sort(key=lambda form: -self.sieve.share(form.hypothesis))
-        yield _changed(forms[0])
-        yield chain.from_iterable(map(_changed, forms[1:4]))
+        asked = len(expressions) == 1
+        nearest = sorted(forms[asked:], key=lambda form: -self.sieve.share(form.hypothesis))
+        first, *others = [*forms[:asked], *nearest]
+        yield self._changed(first)
+        yield chain.from_iterable(map(self._changed, others[:NEIGHBOURS]))
         # in 16 bits so many pairs are near that none of them explains anything
-        if len(expressions) == 1 and FORMATS[self.seen.dtype].unit <= FLOAT32.unit:
-            yield from _changed_twice(forms[0], self.sieve)
+        if asked and FORMATS[self.seen.dtype].unit <= FLOAT32.unit:
+            yield from self._changed_twice(first)
+
+    def _changed(self, form: Candidate) -> Iterator[Candidate]:
+        """A form with one change."""
+        optimizer, screen = form.hypothesis.optimizer, Screen.of(form.hypothesis, self.sieve)
+        for edit in all_edits(optimizer):
+            if not isinstance(edit, LineEdit) or screen.passes((edit,)):
+                yield form.with_edits(edit)
+        for words, reload in losses(optimizer).items():
+            lost = Difference.of("saving and loading", 0, "", "", words)
+            yield form.changed(Hypothesis(optimizer, reload=reload), lost)
+
+    def _changed_twice(self, form: Candidate) -> Iterator[Iterator[Candidate]]:
+        """A form with two changes, the likelier ones first."""
+        for tier in promising(form.hypothesis, self.sieve):
+            yield (form.with_edits(*several) for several in tier)
 
 
 def _forms(expression: str) -> Iterator[Candidate]:
@@ -222,7 +256,7 @@ def _between(canonical: Optimizer, form: Optimizer, words: str) -> Iterator[Diff
         removed = [i for i, line in enumerate(before) if line not in after]
         added = [line for line in after if line not in before]
         first = ours.statements[removed[0]].lineno if removed else 1
-        yield Difference(
+        yield Difference.of(
             ours.file,
             ours.first_line + first - 1,
             "\n".join(before[i] for i in removed),
@@ -230,7 +264,7 @@ def _between(canonical: Optimizer, form: Optimizer, words: str) -> Iterator[Diff
             words,
         )
     if [layer.name for layer in canonical.layers[1:]] != [layer.name for layer in form.layers[1:]]:
-        yield Difference(
+        yield Difference.of(
             "expression",
             1,
             str(canonical),
@@ -239,18 +273,8 @@ def _between(canonical: Optimizer, form: Optimizer, words: str) -> Iterator[Diff
         )
 
 
-def _changed(candidate: Candidate) -> Iterator[Candidate]:
-    """A form with one change."""
-    optimizer = candidate.hypothesis.optimizer
-    for edit in all_edits(optimizer):
-        yield candidate.changed(Hypothesis(optimizer, edit.apply), _difference(edit))
-    for words, reload in losses(optimizer).items():
-        lost = Difference("saving and loading", 0, "", "", words)
-        yield candidate.changed(Hypothesis(optimizer, reload=reload), lost)
-
-
 def _difference(edit: Edit) -> Difference:
-    return Difference(edit.file, edit.line, edit.before, edit.after, edit.description)
+    return Difference.of(edit.file, edit.line, edit.before, edit.after, edit.description)
 
 
 def all_edits(optimizer: Optimizer) -> Iterator[Edit]:
@@ -258,67 +282,10 @@ def all_edits(optimizer: Optimizer) -> Iterator[Edit]:
     return chain(edits(optimizer), recompositions(optimizer), stepping_edits())
 
 
-def _changed_twice(candidate: Candidate, sieve: Sieve) -> Iterator[Iterable[Candidate]]:
-    """A form with two changes, the likelier ones first."""
-    optimizer = candidate.hypothesis.optimizer
-    probe, trace = sieve.runs[0]
-    for tier in promising(optimizer, candidate.hypothesis.at(probe), probe, trace):
-        yield (
-            candidate.changed(
-                Hypothesis(optimizer, partial(together, several)), *map(_difference, several)
-            )
-            for several in tier
-        )
-
-
 def confirmed(hypothesis: Hypothesis, seen: Observation) -> float | None:
     """The largest error as a fraction of its bound, or None where it leaves the bound."""
-    precision, distance = weigh(hypothesis, seen)
+    try:
+        precision, distance = weigh(hypothesis, seen, to_the_end=False)
+    except DOES_NOT_RUN:
+        return None
     return None if precision is None else distance.worst
-
-
-class Sieve:
-    """Sorts out hypotheses that a target does not even roughly follow, in plain float64.
-
-    Errors up to a thousandth of what a step moves pass; the bounds decide about what is left.
-    """
-
-    def __init__(self, seen: Observation) -> None:
-        runs = zip(seen.probes, seen.traces, strict=True)
-        self.runs = [(probe, trace) for probe, trace in runs if not probe.rests]
-        self.waypoints = {probe.id: waypoints(probe, trace) for probe, trace in self.runs}
-        self._bases: dict[tuple[int, str], Optimizer] = {}
-
-    def passes(self, hypothesis: Hypothesis) -> bool:
-        """Whether the target follows a hypothesis in every probe."""
-        return all(self._follows(hypothesis, probe, trace) for probe, trace in self.runs)
-
-    def share(self, hypothesis: Hypothesis) -> float:
-        """In how many of the probes it does, from 0 to 1."""
-        return float(np.mean([self._follows(hypothesis, p, trace) for p, trace in self.runs]))
-
-    def _base(self, hypothesis: Hypothesis, probe: Probe) -> Optimizer:
-        key = id(hypothesis.optimizer), probe.id
-        if key not in self._bases:
-            self._bases[key] = hypothesis.at(probe)
-        return self._bases[key]
-
-    def _follows(self, hypothesis: Hypothesis, probe: Probe, trace: Trace) -> bool:
-        try:
-            return self._stays_close(hypothesis, probe, trace)
-        except (ArithmeticError, ValueError, TypeError, AttributeError, IndexError):
-            return False  # a changed line may not even run
-
-    def _stays_close(self, hypothesis: Hypothesis, probe: Probe, trace: Trace) -> bool:
-        base = self._base(hypothesis, probe)
-        optimizer = hypothesis.change(base)
-        params = [np.asarray(p, np.float64) for p in probe.params]
-        state = optimizer.init(params)
-        for step, (gradients, rate) in enumerate(zip(probe.gradients, trace.rates, strict=False)):
-            grads = [None if g is None else np.asarray(g, np.float64) for g in gradients]
-            params, state = optimizer.step(params, grads, state, lr=base.lr * rate)
-            if not all(map(Waypoint.is_near, self.waypoints[probe.id][step], params)):
-                return False
-            if step + 1 == trace.resumed_after:
-                state = hypothesis.reload(state, optimizer.init(params))
-        return True

@@ -44,6 +44,10 @@ class Observation:
         """The ids of the probes that ran."""
         return tuple(probe.id for probe in self.probes)
 
+    def probe(self, id: str) -> Probe:
+        """The probe of that id."""
+        return self.probes[self.ids.index(id)]
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What could not be exercised, and why."""
@@ -109,7 +113,7 @@ def observe(
     traces = []
     with Worker(timeout) as worker:
         for probe in ran:
-            given = {**_given(subject, probe), **variation.fixed}
+            given = given_to(subject, variation, probe)
             lr = probe.hyperparameters.get("lr", variation.lr)
             try:
                 traces.append(run(subject.adapter, probe, given, lr, worker))
@@ -118,10 +122,11 @@ def observe(
     return Observation(dtype, ran, tuple(traces))
 
 
-def _given(subject: Subject, probe: Probe) -> dict[str, Any]:
+def given_to(subject: Subject, variation: Variation, probe: Probe) -> dict[str, Any]:
     """What the target is started with: its own defaults are tested by not giving them."""
     known = subject.defaults if probe.id == "defaults" else {}
-    return {name: value for name, value in probe.hyperparameters.items() if name not in known}
+    own = {name: value for name, value in probe.hyperparameters.items() if name not in known}
+    return {**own, **variation.fixed}
 
 
 @dataclass(frozen=True)
@@ -145,24 +150,30 @@ class Hypothesis:
         return self.optimizer.with_hyperparameters(**values)
 
 
-def weigh(hypothesis: Hypothesis, seen: Observation) -> tuple[Precision | None, Distance]:
+def weigh(
+    hypothesis: Hypothesis, seen: Observation, *, to_the_end: bool = True
+) -> tuple[Precision | None, Distance]:
     """The strictest mode in which a target stays in its bounds, and how far it is then.
 
-    None where it leaves them in every mode; the distance is that of the last.
+    None where it leaves them in every mode; the distance is that of the last. It stops at the
+    first probe in which that happens unless it is to go on to the end.
     """
     for precision, mode in modes(FORMATS[seen.dtype]).items():
-        distance = measure(hypothesis, seen, mode)
+        distance = measure(hypothesis, seen, mode, to_the_end=to_the_end)
         if distance.deviation is None:
             return precision, distance
     return None, distance
 
 
-def measure(hypothesis: Hypothesis, seen: Observation, mode: Mode) -> Distance:
-    """How far a target is from a hypothesis, over all probes."""
-    distances = [
-        _measured(hypothesis, probe, trace, mode)
-        for probe, trace in zip(seen.probes, seen.traces, strict=True)
-    ]
+def measure(
+    hypothesis: Hypothesis, seen: Observation, mode: Mode, *, to_the_end: bool = True
+) -> Distance:
+    """How far a target is from a hypothesis, over all probes or until it leaves its bounds."""
+    distances: list[Distance] = []
+    for probe, trace in zip(seen.probes, seen.traces, strict=True):
+        distances.append(_measured(hypothesis, probe, trace, mode))
+        if distances[-1].deviation is not None and not to_the_end:
+            break
     return Distance(
         worst=max(distance.worst for distance in distances),
         deviation=next((d.deviation for d in distances if d.deviation is not None), None),
@@ -208,7 +219,8 @@ def _expected(
     """Those of the target, and of the one that goes on after it was saved."""
     optimizer = hypothesis.at(probe)
     lr = optimizer.lr
-    optimizer = hypothesis.change(bounded(optimizer, mode))
+    lifted = bounded(optimizer, mode)
+    optimizer = older = hypothesis.change(lifted)
     params = [mode.given(p) for p in probe.params]
     reached = Reached(params, optimizer.init(params))
     former: Reached | None = None
@@ -220,13 +232,14 @@ def _expected(
             grads = [None if g is None else mode.given(g) for g in gradients]
             before, reached = reached, stepped(optimizer, reached, grads, lr * rate, mode)
             if former is not None:
-                former = stepped(optimizer, former, grads, lr * rate, mode)
+                former = stepped(older, former, grads, lr * rate, mode)
             if step < probe.rests and reached.is_as(before):
                 resting = probe.rests - step
                 reached = reached.later(resting)
         yield reached.params, None if former is None else former.params
         if step == trace.resumed_after:
-            former = reached
+            former, older = reached, optimizer
+            optimizer = hypothesis.change(lifted)  # what it remembered besides is gone
             state = hypothesis.reload(reached.state, optimizer.init(reached.params))
             reached = Reached(reached.params, state)
 

@@ -13,14 +13,17 @@ from typing import Final
 
 import numpy as np
 
-from refopt.arithmetic.bounds import FORMATS
+from refopt import catalog
 from refopt.layers import Leaf, OnGradients, State
 from refopt.optimizer import Optimizer
 from refopt.oracle.alternatives import COMMON
 from refopt.oracle.compositions import recompositions
-from refopt.oracle.edits import Change, Edit, LineEdit, double_edits, edits, exchangeable
+from refopt.oracle.edited import Change, exchangeable
+from refopt.oracle.edits import Edit, LineEdit, double_edits, edits
+from refopt.oracle.observation import Hypothesis
 from refopt.oracle.probes import Probe
 from refopt.oracle.run import Trace
+from refopt.oracle.sieve import DOES_NOT_RUN, Sieve, Waypoint, waypoints
 from refopt.oracle.stepping import stepping_edits
 from refopt.xp import namespace
 
@@ -42,33 +45,38 @@ def together(several: Several, optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
-def promising(
-    optimizer: Optimizer, base: Optimizer, probe: Probe, trace: Trace
-) -> Iterator[Iterator[Several]]:
+def promising(hypothesis: Hypothesis, sieve: Sieve) -> Iterator[Iterator[Several]]:
     """Two changes that a target roughly follows at first, tier by tier, the likelier ones first.
 
     Args:
-        optimizer: what is changed.
-        base: the same with the hyperparameters of the probe.
-        probe: what the target was fed.
-        trace: what it did.
+        hypothesis: what is changed.
+        sieve: what the target did.
     """
-    trial = Trial.of(base, probe, trace)
+    optimizer, screen = hypothesis.optimizer, Screen.of(hypothesis, sieve)
     lines = list(edits(optimizer))
     near = [edit for edit in recompositions(optimizer) if edit.kind != "rule"]
-    values = [edit for edit in near if edit.kind == "hyperparameter"]
-    screen = Screen(base, trial)
     yield filter(screen.passes, ((edit,) for edit in double_edits(optimizer)))
+    stacked = [edit for edit in near if edit.kind in ("composition", "form")]
+    plain = [edit for edit in stacked if _is_in_catalog(edit.after)]
+    yield filter(screen.passes, combinations(plain, 2))
     yield filter(screen.passes, _of_lines(lines, _are_likely))
-    yield _of_composition_and_line(near, optimizer, base, trial)
-    yield filter(screen.passes, ((a, b) for a in values for b in near if a is not b))
-    common = [edit for edit in lines if edit.kind in COMMON]
-    yield ((a, b) for a in (*common, *near) for b in stepping_edits())
+    yield _of_composition_and_line(near, optimizer, screen)
+    outer = [edit for edit in near if edit.kind in ("hyperparameter", "form")]
+    yield filter(screen.passes, ((a, b) for a in outer for b in near if a is not b))
+    yield _of_change_and_stepping((*lines, *near), hypothesis, sieve)
     yield filter(screen.passes, _of_lines(lines, lambda a, b: not _are_likely(a, b)))
 
 
+def _is_in_catalog(expression: str) -> bool:
+    try:
+        catalog.build(expression)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _are_likely(first: Edit, second: Edit) -> bool:
-    return first.kind == second.kind or {first.kind, second.kind} <= COMMON
+    return first.kind == second.kind or (first.kind in COMMON and second.kind in COMMON)
 
 
 def _of_lines(lines: Sequence[Edit], accepts: Callable[[Edit, Edit], bool]) -> Iterator[Several]:
@@ -79,13 +87,37 @@ def _of_lines(lines: Sequence[Edit], accepts: Callable[[Edit, Edit], bool]) -> I
 
 
 def _of_composition_and_line(
-    compositions: Iterable[Edit], optimizer: Optimizer, base: Optimizer, trial: Trial
+    compositions: Iterable[Edit], optimizer: Optimizer, outer: Screen
 ) -> Iterator[Several]:
     for first in compositions:
-        screen = Screen(first.apply(base), trial)
+        screen = Screen(first.apply(outer.optimizer), outer.trial, outer.sieve)
         for second in edits(first.apply(optimizer)):
-            if second.kind in COMMON and screen.passes((second,)):
+            if (first.kind == "form" or second.kind in COMMON) and screen.passes((second,)):
                 yield first, second
+
+
+def _of_change_and_stepping(
+    changes: Iterable[Edit], hypothesis: Hypothesis, sieve: Sieve
+) -> Iterator[Several]:
+    """Judged by the elements that the change of the stepping code leaves alone."""
+    probe, trace = sieve.runs[0]
+    base = hypothesis.at(probe)
+    trial = Trial.of(base, probe, trace, every=True)
+    right = trial.course(base)
+    left_alone = {
+        edit: [a == b for a, b in zip(right, trial.course(edit.apply(base)), strict=True)]
+        for edit in stepping_edits()
+    }
+    seen = [waypoint for step in trial.seen for waypoint in step]
+    for change in changes:
+        try:
+            course = trial.course(change.apply(base))
+        except DOES_NOT_RUN:
+            continue
+        astray = [~place.is_near_at(theta) for place, theta in zip(seen, course, strict=True)]
+        for edit, same in left_alone.items():
+            if not any(np.any(a & b) for a, b in zip(astray, same, strict=True)):
+                yield change, edit
 
 
 @dataclass(frozen=True)
@@ -105,10 +137,10 @@ class Trial:
     seen: list[list[Waypoint]]
 
     @classmethod
-    def of(cls, base: Optimizer, probe: Probe, trace: Trace) -> Trial:
-        """The trial of an optimizer on the largest parameter of a probe."""
+    def of(cls, base: Optimizer, probe: Probe, trace: Trace, every: bool = False) -> Trial:
+        """The trial of an optimizer on the largest parameter of a probe, or on every one."""
         positions: Sequence[int] = range(len(probe.params))
-        if not any(isinstance(layer, OnGradients) for layer in base.layers):
+        if not every and not any(isinstance(layer, OnGradients) for layer in base.layers):
             positions = [max(positions, key=lambda i: probe.params[i].size)]
 
         def chosen(arrays: Sequence[np.ndarray | None]) -> list[np.ndarray]:
@@ -120,6 +152,15 @@ class Trial:
             [base.lr * rate for rate in trace.rates[:STEPS]],
             [[step[i] for i in positions] for step in waypoints(probe, trace)[:STEPS]],
         )
+
+    def course(self, optimizer: Optimizer) -> list[np.ndarray]:
+        """Where an optimizer takes the parameters: those of the first step, of the second, ..."""
+        params, state = self.start, optimizer.init(self.start)
+        places: list[np.ndarray] = []
+        for gradients, lr in zip(self.gradients, self.rates, strict=True):
+            params, state = optimizer.step(params, gradients, state, lr=lr)
+            places += params
+        return places
 
     def follows(self, optimizer: Optimizer, state: State) -> bool:
         """Whether the target roughly follows an optimizer, from its state before the first step."""
@@ -143,64 +184,30 @@ class Trial:
 _XP: Final = namespace(np.zeros(1))
 
 
-@dataclass(frozen=True)
-class Waypoint:
-    """Where a target took a parameter in a step, and what comes near to that.
-
-    Attributes:
-        value: where it took it.
-        slack: how far from there is near.
-    """
-
-    value: np.ndarray
-    slack: np.ndarray
-
-    def is_near(self, theta: np.ndarray) -> bool:
-        """Whether a parameter is about there, or as little a number."""
-        with np.errstate(all="ignore"):  # infinities are compared as well
-            near = np.abs(self.value - theta) <= self.slack
-        return bool(near.all() or np.all(near | ~(np.isfinite(self.value) | np.isfinite(theta))))
-
-
-def waypoints(probe: Probe, trace: Trace) -> list[list[Waypoint]]:
-    """Where a target took every parameter in every step of a probe.
-
-    Near is a thousandth of what moved it from where it began, or what rounding may have left of
-    the largest value so far; in 16 bits more, since rounding leaves less.
-    """
-    unit = FORMATS[probe.params[0].dtype.name].unit
-    moved, rounded = max(1e-3, 32 * unit), max(1e-5, 8 * unit)
-    start = [np.asarray(p, np.float64) for p in probe.params]
-    reach = [np.abs(p) for p in start]
-    steps = []
-    with np.errstate(all="ignore"):
-        for params in trace.params:
-            values = [np.asarray(p, np.float64) for p in params]
-            reach = [np.fmax(r, np.abs(v)) for r, v in zip(reach, values, strict=True)]
-            slacks = [
-                moved * np.abs(v - p) + rounded * r
-                for v, p, r in zip(values, start, reach, strict=True)
-            ]
-            steps.append(list(map(Waypoint, values, slacks)))
-    return steps
-
-
 class Screen:
     """Sorts out changes of an optimizer that a target does not follow in the first steps."""
 
-    def __init__(self, optimizer: Optimizer, trial: Trial) -> None:
-        self.optimizer = optimizer
-        self.trial = trial
+    def __init__(self, optimizer: Optimizer, trial: Trial, sieve: Sieve) -> None:
+        self.optimizer, self.trial, self.sieve = optimizer, trial, sieve
         self.state = optimizer.init(trial.start)
         self.exchangeable, self.functions = exchangeable(optimizer)
+
+    @classmethod
+    def of(cls, hypothesis: Hypothesis, sieve: Sieve) -> Screen:
+        """The screen for the changes of a hypothesis, by the first probe of a sieve."""
+        probe, trace = sieve.runs[0]
+        base = hypothesis.at(probe)
+        return cls(base, Trial.of(base, probe, trace), sieve)
 
     def passes(self, several: Several) -> bool:
         """Whether the target roughly follows the optimizer with these edits."""
         try:
             with np.errstate(all="ignore"):
-                return self._follows(several)
-        except (ArithmeticError, ValueError, TypeError, AttributeError, IndexError):
-            return False  # a changed line may not even run
+                follows = self._follows(several)
+        except DOES_NOT_RUN:
+            follows = False
+        self.sieve.tried += not follows
+        return follows
 
     def _follows(self, several: Several) -> bool:
         lines = [edit for edit in several if isinstance(edit, LineEdit)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from itertools import combinations
@@ -22,8 +22,9 @@ from refopt import optimizer as stepping
 from refopt.arithmetic.bounds import Bounded
 from refopt.layers import State
 from refopt.optimizer import Optimizer
-from refopt.oracle.alternatives import named
 from refopt.oracle.edits import Edit
+from refopt.oracle.faults import rounded
+from refopt.oracle.trees import named
 from refopt.oracle.wording import said
 from refopt.xp import Array
 
@@ -88,7 +89,21 @@ LINES: Final = (
         "any(y.g is None for y in leaves[:i])",
     ),
     _skipped("a missing gradient ends the step for all", "any(y.g is None for y in leaves)"),
+    _skipped(
+        "a gradient of zeros is taken for a missing one",
+        'x.g is not None and not np.any(getattr(x.g, "value", x.g))',
+    ),
+    Line(
+        "parameters without a gradient decay all the same",
+        _PASS,
+        f"{_PASS}\nfor x in leaves:\n    if x.g is None: x.theta = x.theta - "
+        'x.lr * self.hyperparameters().get("weight_decay", 0.0) * x.theta',
+    ),
     Line("the learning rate stays as it was at the start", _RATE, "if True:"),
+    _first(
+        "a new learning rate reaches the first parameter alone",
+        "x.lr = x.lr if i == 0 else self.lr",
+    ),
     Line("the learning rate is not applied", _STEP, "leaf.theta = theta - leaf.h"),
     Line(
         "the step goes up instead of down",
@@ -101,6 +116,9 @@ LINES: Final = (
     ),
     _unwritten("only the first element is written", "1"),
     _unwritten("the last element is not written", "math.prod(x.theta.shape) - 1"),
+    _unwritten(
+        "the last of several elements is not written", "max(math.prod(x.theta.shape) - 1, 1)"
+    ),
     *(
         _unwritten(
             f"what is left over from vectors of {width} elements is not written",
@@ -111,14 +129,14 @@ LINES: Final = (
     _kept("parameters without axes are not written", "x.xp.ndim(x.theta) == 0"),
     _kept("parameters of two axes and more are not written", "x.xp.ndim(x.theta) > 1"),
     _kept("the first parameter is not written", "i == 0"),
+    _kept(
+        "the last parameter is not written",
+        "i == max(j for j, y in enumerate(leaves) if math.prod(y.theta.shape))",
+    ),
     _kept("only the first parameter is written", "i > 0"),
     _first(
         "gradients of two axes are read column by column",
         "x.g = None if x.g is None else by_columns(x.g)",
-    ),
-    _first(
-        "the index of the parameter in place of the parameter",
-        "x.theta = x.xp.full_like(x.theta, float(i))",
     ),
 )
 """The mistakes of stepping that people make."""
@@ -157,6 +175,8 @@ def losses(optimizer: Optimizer) -> dict[str, Reload]:
         "the step count is one too small after loading": partial(_counted, -1),
         "the step count is one too large after loading": partial(_counted, 1),
     }
+    for format in ("float16", "bfloat16"):
+        lost[f"the state is rounded to {format} by loading"] = partial(_shortened, format, names)
     for key, name in names.items():
         lost[f"{said(named(name))} is not saved"] = partial(_fresh, [key])
     lost["no state is saved"] = partial(_fresh, ["t", *names])
@@ -172,6 +192,12 @@ def losses(optimizer: Optimizer) -> dict[str, Reload]:
 
 def _fresh(keys: Sequence[str], state: State, fresh: State) -> State:
     return {name: own | {key: fresh[name][key] for key in keys} for name, own in state.items()}
+
+
+def _shortened(format: str, keys: Iterable[str], state: State, _: State) -> State:
+    return {
+        name: own | {key: rounded(own[key], format) for key in keys} for name, own in state.items()
+    }
 
 
 def _counted(by: int, state: State, _: State) -> State:

@@ -8,9 +8,11 @@ from functools import partial
 from threading import TIMEOUT_MAX
 from typing import Any
 
+import numpy as np
+
 from refopt import specification
 from refopt.adapters.adapt import adapt, framework, imported
-from refopt.adapters.adapter import Adapter, Part
+from refopt.adapters.adapter import Adapter, Part, Session
 from refopt.arithmetic.bounds import FORMATS
 from refopt.optimizer import Optimizer
 
@@ -62,6 +64,41 @@ def finder(
         return subject_of(found, [spec], dialect, options or {})
 
     return find
+
+
+def start(
+    target: Any,
+    params: Sequence[np.ndarray],
+    *,
+    spec: str,
+    dialect: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **hyperparameters: Any,
+) -> Session:
+    """Starts a target, whatever it is made of: for scripts that drive one by hand.
+
+    ::
+
+        target = refopt.start("torch.optim:AdamW", params, spec="adamw", lr=0.1, beta1=0.8)
+        params = target.step(grads)
+
+    Args:
+        target: as in :func:`refopt.check`, and so are spec, dialect and options.
+        params: its parameters, as NumPy arrays.
+        spec: what it should be, which decides what its arguments are called.
+        dialect: whose form of it.
+        options: further arguments of the target.
+        hyperparameters: by canonical name; those that it does not take are left out.
+
+    Returns:
+        Something with ``step(grads)``, which returns the parameters, and where the target has them
+        ``set_lr(lr)``, ``state_dict()``, ``load_state_dict(state)`` and ``state()``.
+
+    Raises:
+        TargetError: it cannot be found or started.
+    """
+    subject = finder(target, spec, dialect, options)()
+    return subject.adapter.start([np.array(p) for p in params], hyperparameters)
 
 
 def named(target: Any) -> str:

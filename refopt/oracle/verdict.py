@@ -95,6 +95,7 @@ class Verdict:
         probes: the ids of the probes that ran.
         notes: what could not be exercised, and why.
         explanations: what it computes instead; more than one where no probe can tell them apart.
+        script: where nothing explains a deviation, the smallest run that shows it, as a script.
         seconds: how long it took.
     """
 
@@ -111,6 +112,7 @@ class Verdict:
     probes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     explanations: tuple[Explanation, ...] = ()
+    script: str | None = None
     seconds: float = 0.0
 
     @property
@@ -140,7 +142,10 @@ class Verdict:
             yield f"  largest error: {self.worst:.3g} times its bound"
             yield from self._explained()
             if not self.explanations:
-                yield "  no single change of the reference explains it"
+                yield "  no change of the reference explains it"
+            if self.script:
+                yield "  reproduced by:"
+                yield textwrap.indent(self.script.rstrip(), "    ")
         else:
             yield f"{head} conforms to {spec}{_MODES[self.precision or 'working']} {how}"
             yield f"  largest error: {self.worst:.2f} of its bound"
