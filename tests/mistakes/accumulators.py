@@ -18,7 +18,7 @@ def adagrad_ascends(theta, g, t, s, *, lr, eps, initial_accumulator):
     return theta + lr * g / (np.sqrt(s.s) + eps)
 
 
-@mistake("adagrad", "adagrad_epsilon_inside")
+@mistake("adagrad", "epsilon is added inside the root")
 def adagrad_epsilon_inside(theta, g, t, s, *, lr, eps, initial_accumulator):
     s.s = (initial_accumulator if t == 1 else s.s) + g**2
     return theta - lr * g / np.sqrt(s.s + eps)
@@ -145,7 +145,7 @@ def adadelta_without_rate(theta, g, t, s, *, lr, rho, eps):
     return theta - h
 
 
-@mistake("adadelta", "u is not updated")
+@mistake("adadelta", "is not updated")
 def steps_never_averaged(theta, g, t, s, *, lr, rho, eps):
     s.v = rho * s.v + (1 - rho) * g**2
     return theta - lr * np.sqrt(s.u + eps) / np.sqrt(s.v + eps) * g
@@ -175,7 +175,11 @@ def not_centered(theta, g, t, s, *, lr, rho, eps, momentum):
     return theta - lr * s.b
 
 
-@mistake("rmsprop(centered=True)", "centered, v - m, v")
+@mistake(
+    "rmsprop(centered=True)",
+    "centered, v - m, v",
+    unexplained="limited at zero besides, which shows only then",
+)
 def mean_not_squared(theta, g, t, s, *, lr, rho, eps, momentum):
     s.v = rho * s.v + (1 - rho) * g**2
     s.m = rho * s.m + (1 - rho) * g
@@ -191,7 +195,9 @@ def mean_added(theta, g, t, s, *, lr, rho, eps, momentum):
     return theta - lr * s.b
 
 
-@mistake("rmsprop(centered=True)", "m_old")
+@mistake(
+    "rmsprop(centered=True)", "m_old", unexplained="limited at zero besides, which shows only then"
+)
 def centered_by_the_old_mean(theta, g, t, s, *, lr, rho, eps, momentum):
     s.v = rho * s.v + (1 - rho) * g**2
     variance = s.v - s.m**2
@@ -200,14 +206,18 @@ def centered_by_the_old_mean(theta, g, t, s, *, lr, rho, eps, momentum):
     return theta - lr * s.b
 
 
-@mistake("rmsprop", "rmsprop_lr_inside")
+@mistake("rmsprop", "the learning rate is inside the momentum buffer")
 def rmsprop_lr_in_the_buffer(theta, g, t, s, *, lr, rho, eps, momentum):
     s.v = rho * s.v + (1 - rho) * g**2
     s.b = momentum * s.b + lr * g / (np.sqrt(s.v) + eps)
     return theta - s.b
 
 
-@mistake("rmsprop", "momentum * b + g")
+@mistake(
+    "rmsprop",
+    "momentum * b + g",
+    unexplained="the formula is built otherwise, in more than two places",
+)
 def momentum_of_the_gradient(theta, g, t, s, *, lr, rho, eps, momentum):
     s.v = rho * s.v + (1 - rho) * g**2
     s.b = momentum * s.b + g

@@ -183,7 +183,7 @@ def correction_upside_down(theta, g, t, s, *, lr, beta1, beta2, eps):
 
 @mistake(
     "adam",
-    "adam_epsilon_hat",
+    "epsilon-hat",
     entry=25,
     links="tensorflow/tensorflow#9047 Oneflow-Inc/oneflow#5960 pytorch/pytorch#22628",
 )
@@ -624,7 +624,7 @@ def constant_momentum(theta, g, t, s, *, lr, beta1, beta2, eps, momentum_decay):
     return theta - lr * m_bar / (np.sqrt(s.v / (1 - beta2**t)) + eps)
 
 
-@mistake("nadam", "nadam_constant_momentum", "beta1**t")
+@mistake("nadam", "nadam as optax has it", "beta1**t")
 def dozat_without_the_next_step(theta, g, t, s, *, lr, beta1, beta2, eps, momentum_decay):
     s.m = beta1 * s.m + (1 - beta1) * g
     s.v = beta2 * s.v + (1 - beta2) * g**2
@@ -635,7 +635,7 @@ def dozat_without_the_next_step(theta, g, t, s, *, lr, beta1, beta2, eps, moment
 # RAdam
 
 
-@mistake("radam", "rho > 5")
+@mistake("radam", "rho >= ")
 def threshold_of_five(theta, g, t, s, *, lr, beta1, beta2, eps):
     return rectified(theta, g, t, s, 5, lr=lr, beta1=beta1, beta2=beta2, eps=eps)
 

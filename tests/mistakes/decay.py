@@ -212,14 +212,14 @@ def one_rate_in_lion(theta, g, t, s, *, lr, beta1, beta2, weight_decay):
     return theta - lr * h
 
 
-@mistake("lion", "1 - beta1", "1 - beta2", links="FluxML/Optimisers.jl#129")
+@mistake("lion", "beta1 and beta2 are taken for 1 minus them", links="FluxML/Optimisers.jl#129")
 def rates_for_their_complements(theta, g, t, s, *, lr, beta1, beta2, weight_decay):
     h = np.sign((1 - beta1) * s.m + beta1 * g) + weight_decay * theta
     s.m = (1 - beta2) * s.m + beta2 * g
     return theta - lr * h
 
 
-@mistake("lion", "weight_decay", "lr")
+@mistake("lion", "weight_decay_free", "whatever the learning rate")
 def lion_decay_without_lr(theta, g, t, s, *, lr, beta1, beta2, weight_decay):
     h = np.sign(beta1 * s.m + (1 - beta1) * g)
     s.m = beta2 * s.m + (1 - beta2) * g
@@ -246,7 +246,7 @@ def ratio(above, below):
 
 @mistake(
     "lamb",
-    "xp.minimum(norm_theta, 10",
+    "xp.minimum(xp.sqrt(xp.sum(theta**2)), 10",
     entry=97,
     links="cybertronai/pytorch-lamb#5 stockeh/mlx-optimizers#36",
 )
@@ -255,7 +255,7 @@ def norm_clamped(theta, g, t, s, *, lr, weight_decay, **rates):
     return theta - lr * ratio(min(norm(theta), 10), norm(h)) * h
 
 
-@mistake("lamb", "adam_uncorrected", entry=99, links="bitsandbytes-foundation/bitsandbytes#2088")
+@mistake("lamb", "no bias correction", entry=99, links="bitsandbytes-foundation/bitsandbytes#2088")
 def lamb_without_correction(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     s.m = beta1 * s.m + (1 - beta1) * g
     s.v = beta2 * s.v + (1 - beta2) * g**2
@@ -287,7 +287,12 @@ def norm_of_the_gradient(theta, g, t, s, *, lr, weight_decay, **rates):
     return theta - lr * ratio(norm(theta), norm(g)) * h
 
 
-@mistake("lamb", "xp.sum(theta**2)", "xp.sum(h**2)")
+@mistake(
+    "lamb",
+    "xp.sum(theta**2)",
+    "xp.sum(h**2)",
+    unexplained="the squares underflow, and nothing bounds their ratio",
+)
 def squared_norms(theta, g, t, s, *, lr, weight_decay, **rates):
     h = adam(g, t, s, **rates) + weight_decay * theta
     return theta - lr * ratio(np.sum(np.square(theta)), np.sum(np.square(h))) * h
@@ -298,7 +303,7 @@ def ratio_left_out(theta, g, t, s, *, lr, weight_decay, **rates):
     return theta - lr * (adam(g, t, s, **rates) + weight_decay * theta)
 
 
-@mistake("lamb", "xp.minimum(norm_theta / norm_h, 1")
+@mistake("lamb", "norm_theta / norm_h), 1.0)")
 def ratio_at_most_one(theta, g, t, s, *, lr, weight_decay, **rates):
     h = adam(g, t, s, **rates) + weight_decay * theta
     return theta - lr * min(ratio(norm(theta), norm(h)), 1.0) * h
@@ -333,7 +338,7 @@ def no_ratio_without_decay(theta, g, t, s, *, lr, momentum, eta, weight_decay, e
     return theta - s.u
 
 
-@mistake("lars", "without weight_decay * norm_theta")
+@mistake("lars", "weight_decay * norm_theta is left out")
 def decay_missing_in_the_ratio(theta, g, t, s, *, lr, momentum, eta, weight_decay, eps):
     local = lars_ratio(theta, g, eta, 0.0, eps)
     s.u = momentum * s.u + lr * local * (g + weight_decay * theta)

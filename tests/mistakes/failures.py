@@ -125,7 +125,9 @@ class CountStartsAtZero(Adam):
         self.t[i] += 1
 
 
-@mistake("rmsprop(momentum=0.0)", "no finite number", entry=72)
+@mistake(
+    "rmsprop(momentum=0.0)", "no finite number", entry=72, unexplained="NaN agrees with too much"
+)
 class RootOfANegative(Momentum):
     """The average of the gradient where that of its square belongs."""
 

@@ -117,7 +117,11 @@ class InterpolatedByTheRate(Optimizer):
         p -= step_size * (s["exp_avg"] / denominator)
 
 
-@mistake("adam", "(1 - beta2) * g * m")
+@mistake(
+    "adam",
+    "(1 - beta2) * g * m",
+    unexplained="the formula is built otherwise, in more than two places",
+)
 class ProductOfGradientAndMoment(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps):
         average(s["exp_avg"], g, beta1)
@@ -163,6 +167,7 @@ class DenominatorTimesItsCorrection(Optimizer):
     "learning rate",
     "correct",
     links="steveKapturowski/tensorflow-rl#20 PennyLaneAI/pennylane#1929",
+    unexplained="what it remembers from call to call is no state of the reference",
 )
 class CorrectedRateIsKept(Optimizer):
     """The bias correction is written back into the learning rate, and compounds."""
@@ -189,7 +194,13 @@ class EpsilonFromAConstant(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / denominator
 
 
-@mistake("adam", "eps", "lr", links="offbit/evo-design#3")
+@mistake(
+    "adam",
+    "eps",
+    "lr",
+    links="offbit/evo-design#3",
+    unexplained="the learning rate is right again once it is set",
+)
 class PositionalArguments(Optimizer):
     """Rate and epsilon come in each other's place."""
 
@@ -252,7 +263,7 @@ class MaximumOfTwoSteps(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / denominator
 
 
-@mistake("amsgrad", "xp.max(", "element")
+@mistake("amsgrad", "xp.max(", "element", unexplained="no maximum over a parameter is tried")
 class MaximumOverTheTensor(Optimizer):
     """One maximum for all elements."""
 
@@ -270,7 +281,7 @@ class MaximumOverTheTensor(Optimizer):
 # AdaMax
 
 
-@mistake("adamax", "xp.sqrt(1 - beta2**t)", links="tensorflow/swift-apis#741")
+@mistake("adamax", "root of the correction", links="tensorflow/swift-apis#741")
 class StepSizeOfAdam(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps):
         average(s["exp_avg"], g, beta1)
@@ -358,7 +369,7 @@ def rectification(t, beta2):
     return math.sqrt(ratio / ((longest - 4) * (longest - 2) * length))
 
 
-@mistake("radam", "m_hat", "t *", links="tensorflow/swift-apis#564")
+@mistake("radam", "multiplied by the step count", links="tensorflow/swift-apis#564")
 class StepSizeTimesTheStep(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps):
         average(s["exp_avg"], g, beta1)
@@ -403,7 +414,12 @@ class ShorterAverage(Optimizer):
 # Momentum
 
 
-@mistake("sgd(dampening=0.0, nesterov=True)", "momentum * b", links="ml-explore/mlx#87")
+@mistake(
+    "sgd(dampening=0.0, nesterov=True)",
+    "momentum * b",
+    links="ml-explore/mlx#87",
+    unexplained="the formula is built otherwise, in more than two places",
+)
 class LookAheadBeforeTheBuffer(Optimizer):
     zeros = ("buffer",)
 
@@ -414,7 +430,13 @@ class LookAheadBeforeTheBuffer(Optimizer):
         p -= lr * s["buffer"]
 
 
-@mistake("sgd(dampening=0.0, nesterov=True)", "lr", "momentum", links="pytorch/pytorch#14465")
+@mistake(
+    "sgd(dampening=0.0, nesterov=True)",
+    "lr",
+    "momentum",
+    links="pytorch/pytorch#14465",
+    unexplained="the formula is built otherwise, in more than two places",
+)
 class DifferenceOfVelocities(Optimizer):
     """The step of the lecture notes, with the learning rate left out of one of its terms."""
 
@@ -446,7 +468,7 @@ class OldVelocityTimesTheRate(Optimizer):
         p -= s["velocity"]
 
 
-@mistake("sgd(dampening=0.0)", "momentum stays", "0.9")
+@mistake("sgd(dampening=0.0)", "momentum of 0", "0.9")
 class NoMomentumIsTheDefault(Optimizer):
     """``momentum or 0.9``: zero counts as not given."""
 
@@ -458,7 +480,7 @@ class NoMomentumIsTheDefault(Optimizer):
         p -= lr * s["buffer"]
 
 
-@mistake("sgd", "momentum * b + g", "dampening")
+@mistake("sgd", "(1 - dampening)**2 * g")
 class DampenedTwice(Optimizer):
     """The buffer is dampened, and so is the step."""
 
@@ -481,7 +503,12 @@ class OneAccumulatorForATensor(Optimizer):
         p -= lr / (np.sqrt(s["sum"]) + eps) * g
 
 
-@mistake("adagrad", "initial_accumulator", "s + g**2 + initial_accumulator")
+@mistake(
+    "adagrad",
+    "initial_accumulator",
+    "s + g**2 + initial_accumulator",
+    unexplained="the start is missing as well: two changes of which one alone shows nothing",
+)
 class InitialValueInEveryStep(Optimizer):
     zeros = ("sum",)
 
@@ -529,7 +556,7 @@ class AverageTimesTheSquare(Optimizer):
         p -= lr * delta
 
 
-@mistake("adadelta", "v = v + rho * v", links="tensorflow/tensorflow#644")
+@mistake("adadelta", "v = v + (rho * v", links="tensorflow/tensorflow#644")
 class AddedToItself(Optimizer):
     """``+=`` where ``=`` belongs."""
 
@@ -591,7 +618,12 @@ class StartsAtTheFirstSquare(Optimizer):
         p -= lr * s["buffer"]
 
 
-@mistake("rmsprop", "momentum == 0", "eps")
+@mistake(
+    "rmsprop",
+    "momentum == 0",
+    "eps",
+    unexplained="two formulas, of which a hyperparameter chooses one",
+)
 class EpsilonMovesWithMomentum(Optimizer):
     """Two code paths: epsilon is inside the root where there is momentum."""
 
@@ -607,7 +639,7 @@ class EpsilonMovesWithMomentum(Optimizer):
             p -= lr * g / (np.sqrt(s["square_avg"]) + eps)
 
 
-@mistake("rmsprop", "momentum * b + (1 - momentum)", "h")
+@mistake("rmsprop", "the mean of g**2")
 class RootOfTheMean(Optimizer):
     """The average is of the tensor's mean square."""
 
@@ -633,7 +665,9 @@ class TimesTheRoot(Optimizer):
 # Decay
 
 
-@mistake("l2(adam)", "weight_decay", "before", links="tracel-ai/burn#614 tracel-ai/burn#656")
+@mistake(
+    "l2(adam)", "the gradient of the call before", links="tracel-ai/burn#614 tracel-ai/burn#656"
+)
 class DecayOfTheLastGradient(Optimizer):
     """The last gradient stands where the parameter belongs."""
 
@@ -654,7 +688,7 @@ class DecayReplacesTheGradient(Optimizer):
         p -= lr * (weight_decay * p)
 
 
-@mistake("l2(nadam)", "g * ", "1 + weight_decay * theta", links="apache/mxnet#8925")
+@mistake("l2(nadam)", "g + weight_decay * (theta * g)", links="apache/mxnet#8925")
 class GradientTimesTheDecay(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps, momentum_decay, weight_decay):
         g = g * (1.0 + weight_decay * p)
@@ -681,7 +715,13 @@ class DecayIsRescaled(Optimizer):
         p -= lr * s["buffer"]
 
 
-@mistake("adamw", "xp.sqrt(v_hat) + eps + ", "weight_decay * theta", links="joennlae/tensorli#1")
+@mistake(
+    "adamw",
+    "xp.sqrt(v_hat) + eps + ",
+    "weight_decay * theta",
+    links="joennlae/tensorli#1",
+    unexplained="a term of one layer is in the formula of another",
+)
 class DecayInTheDenominator(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps, weight_decay):
         average(s["exp_avg"], g, beta1)
@@ -691,7 +731,13 @@ class DecayInTheDenominator(Optimizer):
         p -= lr * m_hat / (np.sqrt(v_hat) + eps + lr * weight_decay * p)
 
 
-@mistake("adamw", "learning rate", "decay", links="PaddlePaddle/Paddle#30207")
+@mistake(
+    "adamw",
+    "learning rate",
+    "decay",
+    links="PaddlePaddle/Paddle#30207",
+    unexplained="what it remembers from call to call is no state of the reference",
+)
 class DecayAtTheFirstRate(Optimizer):
     """A schedule changes the step and not the decay."""
 
@@ -704,7 +750,12 @@ class DecayAtTheFirstRate(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / denominator
 
 
-@mistake("l2(adam)", "m = beta1 * m", "weight_decay * theta")
+@mistake(
+    "l2(adam)",
+    "m = beta1 * m",
+    "weight_decay * theta",
+    unexplained="the decay of one layer reaches a part of another",
+)
 class DecayInTheFirstMomentAlone(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps, weight_decay):
         average(s["exp_avg"], g + weight_decay * p, beta1)
@@ -713,7 +764,13 @@ class DecayInTheFirstMomentAlone(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / denominator
 
 
-@mistake("l2(sgd)", "momentum", "weight_decay", links="ml-explore/mlx#440")
+@mistake(
+    "l2(sgd)",
+    "momentum",
+    "weight_decay",
+    links="ml-explore/mlx#440",
+    unexplained="a layer that depends on a hyperparameter of another",
+)
 class NoDecayWithoutMomentum(Optimizer):
     """Returns before the decay where there is no momentum."""
 
@@ -842,7 +899,12 @@ class CorrectionOutsideTheNorm(Optimizer):
         p -= step_size * ratio * h
 
 
-@mistake("lamb", "norm_h", "eps")
+@mistake(
+    "lamb",
+    "norm_h",
+    "eps",
+    unexplained="a hyperparameter of one layer is in the formula of another",
+)
 class EpsilonInTheRatio(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps, weight_decay):
         h = adam(s, g, beta1, beta2, eps) + weight_decay * p
@@ -862,7 +924,13 @@ class RateOutsideTheBuffer(Optimizer):
         p -= lr * s["buffer"]
 
 
-@mistake("lars", "ratio", "momentum", entry=100)
+@mistake(
+    "lars",
+    "ratio",
+    "momentum",
+    entry=100,
+    unexplained="a ratio taken at one stage is applied at another",
+)
 class RatioOutsideTheBuffer(Optimizer):
     zeros = ("buffer",)
 

@@ -85,7 +85,7 @@ def nesterov_without_the_factor(theta, g, t, s, *, lr, momentum, dampening):
     return theta - lr * (g + s.b if momentum else g)
 
 
-@mistake("sgd", "sgd_lr_inside")
+@mistake("sgd", "the learning rate is inside the momentum buffer")
 def lr_in_the_buffer(theta, g, t, s, *, lr, momentum):
     s.u = momentum * s.u + lr * g
     return theta - s.u
@@ -165,7 +165,7 @@ class FirstGradientNotCopied:
         return self.params
 
 
-@mistake("sgd", "step before")
+@mistake("sgd", "each call takes the step of the call before")
 def velocity_of_the_step_before_is_emitted(theta, g, t, s, *, lr, momentum, dampening):
     delayed = s.emitted
     s.b = g if t == 1 else momentum * s.b + (1 - dampening) * g

@@ -139,7 +139,12 @@ class GlobalCount(Adam):
         return self.params
 
 
-@mistake("adam", "step count", "missing")
+@mistake(
+    "adam",
+    "step count",
+    "missing",
+    unexplained="what it remembers from call to call is no state of the reference",
+)
 class CountStopsWithAnyMissing(Adam):
     """The count advances only in steps in which every parameter has a gradient."""
 
@@ -159,7 +164,13 @@ class CountedInTwoPlaces(Adam):
         super().update(i, g)
 
 
-@mistake("adam", "t", "10", links="LiyuanLucasLiu/RAdam#24")
+@mistake(
+    "adam",
+    "t",
+    "10",
+    links="LiyuanLucasLiu/RAdam#24",
+    unexplained="what it remembers from call to call is no state of the reference",
+)
 class CorrectionsCachedByTen(Adam):
     """The step size is kept by the step modulo ten, and never made anew."""
 
@@ -224,7 +235,12 @@ class MissingIsZero(Adam):
                              for p, g in zip(self.params, grads, strict=True)])  # fmt: skip
 
 
-@mistake("sgd", "missing gradients", "last")
+@mistake(
+    "sgd",
+    "missing gradients",
+    "last",
+    unexplained="what it remembers from call to call is no state of the reference",
+)
 class MissingIsTheLast(Momentum):
     """Where there is no gradient, that of the step before is still there."""
 
@@ -256,14 +272,16 @@ class SkipsTheStepWithAnyMissing(Adam):
         return self.params if any(g is None for g in grads) else super().step(grads)
 
 
-@mistake("adam", "zero gradients are taken as missing")
+@mistake("adam", "zeros is taken for a missing one")
 class ZeroIsMissing(Adam):
     def update(self, i, g):
         if np.any(g):
             super().update(i, g)
 
 
-@mistake("sgd", "momentum", "missing")
+@mistake(
+    "sgd", "momentum", "missing", unexplained="missing gradients are zero but for the first step"
+)
 class MomentumWithoutGradient(Momentum):
     """A parameter without a gradient goes on along its buffer."""
 
@@ -277,7 +295,9 @@ class MomentumWithoutGradient(Momentum):
         return self.params
 
 
-@mistake("adamw", "decay", "missing", entry=53, links="tensorflow/swift-apis#421")
+@mistake(
+    "adamw", "parameters without a gradient decay", entry=53, links="tensorflow/swift-apis#421"
+)
 class DecayWithoutGradient(Adam):
     def __init__(self, params, *, weight_decay, **rates):
         super().__init__(params, **rates)
@@ -289,7 +309,12 @@ class DecayWithoutGradient(Adam):
         return super().step(grads)
 
 
-@mistake("sgd", "missing", "buffer")
+@mistake(
+    "sgd",
+    "missing",
+    "buffer",
+    unexplained="what it remembers from call to call is no state of the reference",
+)
 class BufferIsLostWithoutGradient(Momentum):
     def step(self, grads):
         for i, g in enumerate(grads):
@@ -301,7 +326,13 @@ class BufferIsLostWithoutGradient(Momentum):
 # Memory
 
 
-@mistake("adam", "gradient", "step before", entry=70)
+@mistake(
+    "adam",
+    "gradient",
+    "step before",
+    entry=70,
+    unexplained="it depends on memory that no formula of the reference has",
+)
 class KeepsTheCallersFirstGradient(Adam):
     """The first moment starts as the caller's array, which is later overwritten."""
 
@@ -316,7 +347,12 @@ class KeepsTheCallersFirstGradient(Adam):
         self.apply(self.params[i], g, self.m[i], self.v[i], self.t[i])
 
 
-@mistake("adam", "return", "step before")
+@mistake(
+    "adam",
+    "return",
+    "step before",
+    unexplained="what is returned is not what the next step starts from",
+)
 class ReturnsTheOldParameters(Adam):
     def step(self, grads):
         before = [p.copy() for p in self.params]
@@ -330,7 +366,13 @@ class UpdatesACopy(Adam):
         super().apply(np.array(p, order="C"), g, m, v, t)
 
 
-@mistake("adam", "m", "v", links="NVIDIA/recsys-examples#419")
+@mistake(
+    "adam",
+    "m",
+    "v",
+    links="NVIDIA/recsys-examples#419",
+    unexplained="the formula is built otherwise, in more than two places",
+)
 class MomentsInOneArray(Adam):
     """Both moments are the same memory."""
 
@@ -339,7 +381,7 @@ class MomentsInOneArray(Adam):
         self.v = self.m
 
 
-@mistake("sgd", "instance")
+@mistake("sgd", "instance", unexplained="it depends on memory that no formula of the reference has")
 class BuffersOfTheClass(Momentum):
     """A dictionary that all instances share."""
 
@@ -354,7 +396,13 @@ class BuffersOfTheClass(Momentum):
         self.params[i] -= self.lr * new
 
 
-@mistake("sgd", "contiguous", entry=155, links="bitsandbytes-foundation/bitsandbytes#1185")
+@mistake(
+    "sgd",
+    "contiguous",
+    entry=155,
+    links="bitsandbytes-foundation/bitsandbytes#1185",
+    unexplained="it depends on memory that no formula of the reference has",
+)
 class IgnoresStrides(Momentum):
     """Reads a gradient from where it begins, as if it had no gaps."""
 
@@ -399,7 +447,7 @@ class TailOfTheVectorIsLost(Adam):
                       v.reshape(-1)[:n], t)  # fmt: skip
 
 
-@mistake("adam", "tail")
+@mistake("adam", "the last of several elements is not written")
 class LastElementIsLost(Adam):
     def apply(self, p, g, m, v, t):
         n = p.size - 1 if p.ndim else 1
@@ -407,7 +455,7 @@ class LastElementIsLost(Adam):
                       v.reshape(-1)[:n], t)  # fmt: skip
 
 
-@mistake("adam", "tail")
+@mistake("adam", "tail", unexplained="it depends on where an element stands in its parameter")
 class TailIsSteppedTwice(Adam):
     """The last block begins early enough to be whole, and overlaps the one before."""
 
@@ -427,7 +475,9 @@ class NumbersAreSkipped(Momentum):
             super().update(i, g)
 
 
-@mistake("adam", "broadcast", "row")
+@mistake(
+    "adam", "broadcast", "row", unexplained="it depends on where an element stands in its parameter"
+)
 class SquaresOfTheFirstRow(Adam):
     """The second moment of a matrix is that of its first row."""
 
@@ -450,7 +500,12 @@ class LastParameterIsLeftOut(Momentum):
         return self.params
 
 
-@mistake("sgd(momentum=0.0)", "parameter", "offset")
+@mistake(
+    "sgd(momentum=0.0)",
+    "parameter",
+    "offset",
+    unexplained="it depends on where an element stands in its parameter",
+)
 class OffsetsOffByOne(Momentum):
     """One flat gradient, cut at the wrong places."""
 
@@ -483,7 +538,7 @@ class StepSizeIsComputedOnce(Adam):
         self.lr = rate
 
 
-@mistake("sgd", "learning rate", "before")
+@mistake("sgd", "the learning rate changes one call late")
 class RateComesOneStepLate(Momentum):
     """A step uses the rate that was set for the step before."""
 
@@ -541,7 +596,13 @@ class MomentsAreLoadedInEachOthersPlace(Adam):
         self.m, self.v = self.v, self.m
 
 
-@mistake("sgd", "state", "load", links="deeplearning4j/deeplearning4j#3584")
+@mistake(
+    "sgd",
+    "state",
+    "load",
+    links="deeplearning4j/deeplearning4j#3584",
+    unexplained="saving that differs from parameter to parameter",
+)
 class StateOfTheFirstParameterAlone(Momentum):
     def load_state_dict(self, state):
         self.buffers[0] = copy.deepcopy(state[0])
@@ -573,7 +634,7 @@ class CountGoesOnFromOneLess(Adam):
 # Numbers
 
 
-@mistake("adam", "bfloat16")
+@mistake("adam", "kept in float16")
 class MomentsInHalfPrecision(Adam):
     def apply(self, p, g, m, v, t):
         super().apply(p, g, m, v, t)
@@ -581,7 +642,7 @@ class MomentsInHalfPrecision(Adam):
         v[...] = v.astype(np.float16)
 
 
-@mistake("adam", "float16")
+@mistake("adam", "float16", unexplained="only the state is tried in half precision")
 class StepInHalfPrecision(Adam):
     def apply(self, p, g, m, v, t):
         before = p.copy()
@@ -598,7 +659,7 @@ class StochasticRounding(Adam):
         p *= 1 + np.random.default_rng().integers(-8, 9, p.shape) * 2.0**-16
 
 
-@mistake("adam", "xp.minimum")
+@mistake("adam", "xp.minimum", unexplained="no limit of steps is tried")
 class StepsAreClipped(Adam):
     """No element moves by more than the learning rate."""
 
@@ -608,7 +669,7 @@ class StepsAreClipped(Adam):
         p[...] = np.clip(p, before - self.lr, before + self.lr)
 
 
-@mistake("adam", "v_hat", "xp.maximum")
+@mistake("adam", "v_hat", "xp.maximum", unexplained="no floor of a state is tried")
 class SecondMomentIsFloored(Adam):
     """The second moment is never below 1e-8."""
 

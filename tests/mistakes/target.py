@@ -74,6 +74,7 @@ class Mistake:
         says: texts that the explanation contains.
         links: reports of it.
         entry: its number in the project's list of reported mistakes, 0 for one that was made up.
+        unexplained: why nothing explains it.
     """
 
     target: type[Target]
@@ -81,6 +82,7 @@ class Mistake:
     says: tuple[str, ...]
     links: tuple[str, ...] = ()
     entry: int = 0
+    unexplained: str = ""
 
     @property
     def name(self) -> str:
@@ -91,7 +93,7 @@ class Mistakes(list[Mistake]):
     """The mistakes of a module, declared by decorating their formulas or their classes."""
 
     def __call__(
-        self, spec: str, *says: str, entry: int = 0, links: str = ""
+        self, spec: str, *says: str, entry: int = 0, links: str = "", unexplained: str = ""
     ) -> Callable[[Any], Any]:
         """Declares a mistake.
 
@@ -100,6 +102,7 @@ class Mistakes(list[Mistake]):
             says: texts that the explanation contains.
             entry: its number in the list of reported mistakes.
             links: reports, as ``owner/repository#number``, separated by spaces.
+            unexplained: why nothing explains it.
         """
 
         def declare(formula: Any) -> Any:
@@ -112,7 +115,7 @@ class Mistakes(list[Mistake]):
                     "__signature__": signature_of(formula),
                 }
                 target = type(formula.__name__, (Target,), members)
-            self.append(Mistake(target, spec, says, addresses(links), entry))
+            self.append(Mistake(target, spec, says, addresses(links), entry, unexplained))
             return formula
 
         return declare

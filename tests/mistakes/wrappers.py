@@ -126,7 +126,12 @@ def squares(grads):
 # Clipping
 
 
-@mistake("clip_by_global_norm(sgd)", "xp.sum(g**2)**2", links="paiml/entrenar#311")
+@mistake(
+    "clip_by_global_norm(sgd)",
+    "xp.sum(g**2)**2",
+    links="paiml/entrenar#311",
+    unexplained="the formula is built otherwise, in more than two places",
+)
 class NormsSquaredTwice(Around):
     def changed(self, grads):
         total = math.sqrt(sum(square * square for square in squares(grads)))
@@ -162,7 +167,12 @@ class AllByTheirJointNorm(Around):
         return [None if g is None else g * scale for g in grads]
 
 
-@mistake("clip_by_global_norm(sgd)", "mean", links="HomebrewML/HeavyBall#67")
+@mistake(
+    "clip_by_global_norm(sgd)",
+    "mean",
+    links="HomebrewML/HeavyBall#67",
+    unexplained="the formula is built otherwise, in more than two places",
+)
 class RootMeanSquareForNorm(Around):
     def changed(self, grads):
         count = sum(g.size for g in grads if g is not None)
@@ -194,7 +204,11 @@ class ClippedGradientsAreDropped(Around):
         return grads
 
 
-@mistake("clip_by_global_norm(sgd)", "max_norm / norm\n")
+@mistake(
+    "clip_by_global_norm(sgd)",
+    "max_norm / norm\n",
+    unexplained="where the norm is zero it is right",
+)
 class AlwaysScaled(Around):
     """Small gradients are made as large as the limit."""
 
@@ -204,7 +218,11 @@ class AlwaysScaled(Around):
         return [None if g is None else g * scale for g in grads]
 
 
-@mistake("clip_by_global_norm(sgd)", "norm / max_norm")
+@mistake(
+    "clip_by_global_norm(sgd)",
+    "norm / max_norm",
+    unexplained="the formula is built otherwise, in more than two places",
+)
 class FactorUpsideDown(Around):
     def changed(self, grads):
         total = math.sqrt(sum(squares(grads)))
@@ -212,7 +230,11 @@ class FactorUpsideDown(Around):
         return [None if g is None else g * scale for g in grads]
 
 
-@mistake("clip_by_global_norm(sgd)", "missing")
+@mistake(
+    "clip_by_global_norm(sgd)",
+    "missing",
+    unexplained="what it remembers from call to call is no state of the reference",
+)
 class NormOfStaleGradients(Around):
     """The gradient of an earlier step counts where there is none."""
 
@@ -249,13 +271,19 @@ class ClippedFromAbove(Around):
         return np.minimum(g, self.options["max_value"])
 
 
-@mistake("clip_by_value(sgd)", "0")
+@mistake(
+    "clip_by_value(sgd)", "0", unexplained="the formula is built otherwise, in more than two places"
+)
 class LargeElementsAreDropped(Around):
     def change(self, g):
         return np.where(abs(g) > self.options["max_value"], 0, g).astype(g.dtype)
 
 
-@mistake("clip_by_value(sgd)", "clip_by_norm where clip_by_value belongs")
+@mistake(
+    "clip_by_value(sgd)",
+    "clip_by_norm where clip_by_value belongs",
+    unexplained="no maximum over a parameter is tried",
+)
 class ScaledByTheLargestElement(Around):
     def change(self, g):
         largest = float(abs(g).max()) if g.size else 0.0
@@ -368,7 +396,11 @@ class StepsInEveryCall(Accumulating):
         return self.optimizer.step(grads)
 
 
-@mistake("gradient_accumulation(sgd)", "mean + (g - mean) / k")
+@mistake(
+    "gradient_accumulation(sgd)",
+    "mean + (g - mean) / k",
+    unexplained="the formula is built otherwise, in more than two places",
+)
 class RunningMeanOfFixedLength(Accumulating):
     def gather(self, grads):
         for total, g in zip(self.sums, grads, strict=True):
@@ -384,7 +416,12 @@ class RunningMeanOfFixedLength(Accumulating):
         return self.optimizer.params
 
 
-@mistake("gradient_accumulation(sgd)", "update_every", entry=131)
+@mistake(
+    "gradient_accumulation(sgd)",
+    "update_every",
+    entry=131,
+    unexplained="what a missing gradient means is different as well",
+)
 class MomentumInEveryCall(Accumulating):
     """The buffer sees every gradient; every k-th step moves."""
 
@@ -478,7 +515,7 @@ class WarmupWithoutEnd(Scheduled):
         return t / self.options["warmup_steps"]
 
 
-@mistake(WARMUP, "t // warmup_steps", "t")
+@mistake(WARMUP, "t // warmup_steps", "t", unexplained="no rounding is tried")
 class WarmupByIntegerDivision(Scheduled):
     def factor(self, t):
         return min(1.0, float(t // self.options["warmup_steps"]))
@@ -504,7 +541,12 @@ class DecaysSmoothly(Scheduled):
         return o["decay_rate"] ** ((t - 1) / o["decay_steps"])
 
 
-@mistake(STEP_DECAY, "decay_rate", "t")
+@mistake(
+    STEP_DECAY,
+    "decay_rate",
+    "t",
+    unexplained="what it remembers from call to call is no state of the reference",
+)
 class DecayCompounds(Scheduled):
     """The factor is multiplied into the rate that the last step left."""
 
@@ -518,7 +560,12 @@ class DecayCompounds(Scheduled):
         return self.kept
 
 
-@mistake(INVERSE_TIME, "decay_rate", links="oysteijo/simd_neuralnet#78")
+@mistake(
+    INVERSE_TIME,
+    "decay_rate",
+    links="oysteijo/simd_neuralnet#78",
+    unexplained="what it remembers from call to call is no state of the reference",
+)
 class RateShrinksFromTheLast(Scheduled):
     """The rate of the last step is divided again."""
 
@@ -550,7 +597,9 @@ class PiecewiseConstant(Scheduled):
         return passed[-1] if passed else 0.0
 
 
-@mistake(PIECEWISE_LINEAR, "0")
+@mistake(
+    PIECEWISE_LINEAR, "0", unexplained="the formula is built otherwise, in more than two places"
+)
 class StartsAtTheFirstFactor(Scheduled):
     """No implicit knot at zero."""
 
@@ -559,7 +608,9 @@ class StartsAtTheFirstFactor(Scheduled):
         return float(np.interp(t, list(schedule), list(schedule.values())))
 
 
-@mistake(PIECEWISE_LINEAR, "last")
+@mistake(
+    PIECEWISE_LINEAR, "last", unexplained="the formula is built otherwise, in more than two places"
+)
 class GoesOnAfterTheLastKnot(Scheduled):
     def factor(self, t):
         knots = list(({0: 0.0} | self.options["schedule"]).items())
@@ -673,7 +724,12 @@ class MomentumIsLostAtSynchronisation(LookingAhead):
         del self.optimizer.buffers[i]
 
 
-@mistake("lookahead(sgd)", "parameter", links="lessw2020/Ranger-Deep-Learning-Optimizer#8")
+@mistake(
+    "lookahead(sgd)",
+    "parameter",
+    links="lessw2020/Ranger-Deep-Learning-Optimizer#8",
+    unexplained="what it remembers from call to call is no state of the reference",
+)
 class CountAdvancesWithEveryParameter(LookingAhead):
     def step(self, grads):
         fast = self.optimizer.step(grads)
@@ -685,7 +741,12 @@ class CountAdvancesWithEveryParameter(LookingAhead):
         return fast
 
 
-@mistake("lookahead(sgd)", "counts also missing", entry=141)
+@mistake(
+    "lookahead(sgd)",
+    "counts also missing",
+    entry=141,
+    unexplained="what a missing gradient means for one layer alone",
+)
 class ParametersWithoutGradientAreSynchronisedToo(LookingAhead):
     """One count for all, and all are synchronised when it is due."""
 
@@ -728,7 +789,7 @@ class LazyByElement(Lazy):
         return g == 0
 
 
-@mistake("lazy(adam)", "axis", "row")
+@mistake("lazy(adam)", "axis", "row", unexplained="no other axes are tried")
 class LazyByColumn(Lazy):
     def absent(self, g):
         return ~np.any(g != 0, axis=0, keepdims=True) if g.ndim > 1 else g == 0
@@ -752,7 +813,9 @@ class MomentsOfAbsentRowsDecay(Lazy):
         return inner.params
 
 
-@mistake("lazy(adam)", "t", "row")
+@mistake(
+    "lazy(adam)", "t", "row", unexplained="it depends on where an element stands in its parameter"
+)
 class CountOfEachRow(Lazy):
     """The bias correction of a row counts the steps in which it was present."""
 
@@ -784,7 +847,7 @@ class MeanOfTheTensor(Around):
         return g - g.mean() if g.ndim > 1 else g
 
 
-@mistake("gradient_centralization(sgd)", "ndim(g)")
+@mistake("gradient_centralization(sgd)", "ndim(g)", unexplained="no other axes are tried")
 class VectorsAreCentralizedToo(Around):
     def change(self, g):
         if not g.ndim or not g.size:
@@ -792,7 +855,7 @@ class VectorsAreCentralizedToo(Around):
         return g - g.mean(axis=tuple(range(1, g.ndim)) or None, keepdims=True)
 
 
-@mistake("gradient_centralization(sgd)", "axis", "0")
+@mistake("gradient_centralization(sgd)", "axis", "0", unexplained="no other axes are tried")
 class MeanOfTheColumns(Around):
     def change(self, g):
         return g - g.mean(axis=0, keepdims=True) if g.ndim > 1 else g
@@ -806,7 +869,7 @@ class ConvolutionsAlone(Around):
         return g - g.mean(axis=(1, 2, 3), keepdims=True) if g.ndim > 3 else g
 
 
-@mistake("gradient_centralization(sgd)", "g - xp.sum(")
+@mistake("gradient_centralization(sgd)", "g - xp.sum(", unexplained="no other axes are tried")
 class SumForMeanOfARow(Around):
     def change(self, g):
         return g - g.sum(axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 else g
