@@ -25,6 +25,7 @@ _HOMES: Final = {
     "build": "refopt.catalog",
     "save": "refopt.checkpoint",
     "load": "refopt.checkpoint",
+    "compile": "refopt.engines",
     "check": "refopt.oracle.check",
     "identify": "refopt.oracle.identify",
     "start": "refopt.oracle.subject",

@@ -203,6 +203,7 @@ def test_the_json_of_a_verdict() -> None:
         "probes": ["far", "dyadic"],
         "notes": [],
         "explanations": [],
+        "script": None,
         "seconds": 0.0512,
     }
 

@@ -399,7 +399,8 @@ def _gathering(i: int, layers: list[Layer]) -> None:
 def _meaning(name: str) -> str:
     """What a rule or variant is, in a line."""
     constructor = catalog.RULES.get(name) or catalog.VARIANTS[name]
-    return (constructor.__doc__ or "").splitlines()[0].replace("``", "").rstrip(".")
+    line = (constructor.__doc__ or "").splitlines()[0].replace("``", "")
+    return line if line.endswith("...") else line.removesuffix(".")
 
 
 def _siblings(name: str) -> frozenset[str]:
