@@ -37,7 +37,7 @@ def files(folder: str, *patterns: str) -> set[str]:
 def test_the_wheel_carries_the_code_and_the_specification_and_nothing_else(
     in_wheel: set[str],
 ) -> None:
-    code = files("refopt", "*.py", "py.typed")
+    code = files("refopt", "*.py", "*.toml", "py.typed")
     specification = {f"refopt/{name}" for name in files("spec", "*")}
     assert "refopt/py.typed" in code
     assert "refopt/spec/adam.toml" in specification
