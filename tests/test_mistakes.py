@@ -9,8 +9,17 @@ from mistakes.target import Mistake
 import refopt
 
 MODULES = (
-    "accumulators", "adam", "decay", "failures", "inplace", "pairs", "sgd", "stepping", "wrappers",
-)  # fmt: skip
+    "accumulators",
+    "adam",
+    "decay",
+    "failures",
+    "hidden",
+    "inplace",
+    "pairs",
+    "sgd",
+    "stepping",
+    "wrappers",
+)
 MISTAKES = [m for name in MODULES for m in import_module(f"mistakes.{name}").MISTAKES]
 EXPLAINED = [mistake for mistake in MISTAKES if not mistake.unexplained]
 

@@ -13,7 +13,7 @@ import pytest
 from refopt import catalog
 from refopt.hyperparameters import DOMAINS, Boolean
 from refopt.layers import REQUIRED
-from refopt.oracle.probes import DYADIC, FAR, RESTS, SHAPES, Probe, probes
+from refopt.oracle.probes import DYADIC, FAR, RESTS, SHAPES, TWINS, Probe, probes
 
 DEFAULTS = {"lr": 1e-3, "beta1": 0.9, "momentum": 0.9, "weight_decay": 0.01, "nesterov": False}
 PROBES = {probe.id: probe for probe in probes(DEFAULTS)}
@@ -27,7 +27,7 @@ DIGESTS = {
         "zero": "c4f29b7c01c1ea79",
         "missing": "4c1813ad922229db",
         "strided": "1a858d2d9fa8f1f1",
-        "large": "36a717fdf875a33e",
+        "large": "3af77848d4fa1441",
         "long": "54f252a56f123693",
     },
     "float64": {
@@ -38,7 +38,7 @@ DIGESTS = {
         "zero": "f0603721847b4ea5",
         "missing": "31bb98fa78cccfb6",
         "strided": "c74a14c9c8380971",
-        "large": "d68ba694cb4a7c43",
+        "large": "54d6b16f2faf2556",
         "long": "c8919a6aa618cab8",
     },
     "bfloat16": {
@@ -49,7 +49,7 @@ DIGESTS = {
         "zero": "988af5d68c598291",
         "missing": "36cb42beeccffd5c",
         "strided": "a90405b154375d91",
-        "large": "991aca75f413856f",
+        "large": "75e7ceca4e68dc33",
         "long": "db47fa0a78f702d8",
     },
     "float16": {
@@ -60,7 +60,7 @@ DIGESTS = {
         "zero": "7e248cc650da80a2",
         "missing": "c362af1b792db82c",
         "strided": "71b1f1fcaee7a05d",
-        "large": "45617b63cc57416d",
+        "large": "5add3ef9fe7724d5",
         "long": "75ce139fac89ba9c",
     },
 }
@@ -181,7 +181,7 @@ def test_decay_and_momentum_are_zero_in_one_probe_each() -> None:
 @pytest.mark.parametrize("id", PROBES)
 def test_parameters_and_gradients_have_the_same_shapes(id: str) -> None:
     probe = PROBES[id]
-    shapes = ((3,),) if id == "long" else SHAPES
+    shapes = {"long": ((3,),), "large": TWINS}.get(id, SHAPES)
     assert tuple(p.shape for p in probe.params) == shapes
     assert len(probe.rates) == len(probe.gradients)
     for gradients in probe.gradients:
@@ -253,6 +253,15 @@ def test_one_parameter_is_long_and_one_is_zero() -> None:
 
 def test_no_gradient_but_zero() -> None:
     assert not any(np.any(g) for gs in PROBES["zero"].gradients for g in gs)
+
+
+def test_large_has_twins_and_a_row_that_sums_to_zero() -> None:
+    probe = PROBES["large"]
+    assert probe.params[1].shape == probe.params[3].shape
+    assert not np.array_equal(probe.params[1], probe.params[3])
+    rows = gradients_of(probe, 2)[:, 0]
+    assert rows.any(axis=1).all()
+    assert not rows.sum(axis=1).any()
 
 
 def test_missing_gradients_come_late_and_stop_in_between() -> None:

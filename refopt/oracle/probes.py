@@ -47,6 +47,9 @@ Layout = Literal["contiguous", "gaps", "columns", "backwards", "offset"]
 SHAPES: Final = ((), (5,), (4, 3), (11,), (0,))
 """The shapes of the parameters: a number, a size that fills no vector register, rows, nothing."""
 
+TWINS: Final = ((), (5,), (4, 3), (5,), (0,))
+"""As many shapes, of which two are the same: what is kept by shape is theirs together."""
+
 FAR: Final[Mapping[str, Any]] = {
     "lr": 0.3,
     "momentum": 0.8,
@@ -208,7 +211,8 @@ def probes(
             layout="gaps",
         ),
         draw("large").probe(
-            "parameters and gradients whose norms are far above 10, with decay",
+            "parameters and gradients whose norms are far above 10, with decay; two parameters of "
+            "one shape, and a row that sums to zero",
             far,
             4,
             params=_Draw.large_param,
@@ -300,10 +304,14 @@ class _Draw:
         return self.numbers(SHAPES[i], 2.0**-8)
 
     def large_param(self, i: int) -> np.ndarray:
-        return self.large(SHAPES[i])
+        return self.large(TWINS[i])
 
     def large_gradient(self, i: int, step: int, steps: int) -> np.ndarray:
-        return self.large(SHAPES[i])
+        """Of a matrix the first row is not zero, but sums to zero."""
+        g = self.large(TWINS[i])
+        if g.ndim > 1:
+            g[0, 1], g[0, 2:] = -g[0, 0], 0
+        return g
 
     def large(self, shape: tuple[int, ...]) -> np.ndarray:
         """Numbers from 64 to 128, of both signs."""
