@@ -61,7 +61,7 @@ def initial_accumulator_squared(theta, g, t, s, *, lr, eps, initial_accumulator)
     return theta - lr * g / (np.sqrt(s.s) + eps)
 
 
-@mistake("adagrad", "s + g**2 + eps")
+@mistake("adagrad", "s + eps")
 def adagrad_epsilon_accumulates(theta, g, t, s, *, lr, eps, initial_accumulator):
     s.s = (initial_accumulator if t == 1 else s.s) + g**2 + eps
     return theta - lr * g / np.sqrt(s.s)

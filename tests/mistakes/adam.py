@@ -669,7 +669,7 @@ def rectification_left_out(theta, g, t, s, *, lr, beta1, beta2, eps):
     return theta - lr * m_hat / (np.sqrt(s.v / (1 - beta2**t)) + eps)
 
 
-@mistake("radam", "m\n")
+@mistake("radam", "the first moment in place of the corrected first moment")
 def early_steps_uncorrected(theta, g, t, s, *, lr, beta1, beta2, eps):
     s.m = beta1 * s.m + (1 - beta1) * g
     s.v = beta2 * s.v + (1 - beta2) * g**2
