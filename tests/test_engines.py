@@ -47,8 +47,8 @@ SHAPES = {
     "nothing": (0, 3),
     "column": (6, 1),
     "cube": (3, 4, 5),
-    "blocks": (9000,),  # more elements than a block has
-    "rows": (3, 8500),  # rows longer than a block
+    "blocks": (33_000,),  # more elements than a block has
+    "rows": (2, 33_000),  # rows longer than a block
 }
 PIECES = {"pieces": (70_001,), "long rows": (3, 40_000)}
 """More elements than exist at a time of what is reduced."""
