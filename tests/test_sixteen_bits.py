@@ -388,9 +388,11 @@ def test_rest_changes_nothing_at_any_step(name: str, dtype: str) -> None:
     params = [mode.given(p) for p in probe.params]
     reached = Reached(params, rested.init(params))
     zero: list[Bounded | None] = [mode.given(np.zeros_like(p)) for p in probe.params]
+    reached = stepped(rested, reached, zero, at.lr, mode)
     first = stepped(rested, reached, zero, at.lr, mode)
     if not first.is_as(reached):
-        assert name == "nadam"  # whose product of momenta goes on
+        # the product of momenta goes on; a maximum with epsilon is of one or the other
+        assert name in ("nadam", "adamax")
         return
     for steps in (1, 2, 3, 4, 5, 6, 7, 12, 255, 1024, RESTS[dtype] - 1):
         assert stepped(rested, first.later(steps), zero, at.lr, mode).is_as(first)

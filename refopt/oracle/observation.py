@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -234,7 +235,7 @@ def _expected(
             if former is not None:
                 former = stepped(older, former, grads, lr * rate, mode)
             if step < probe.rests and reached.is_as(before):
-                resting = probe.rests - step
+                resting = int(min(probe.rests - step, _until_window(optimizer, step)))
                 reached = reached.later(resting)
         yield reached.params, None if former is None else former.params
         if step == trace.resumed_after:
@@ -242,6 +243,17 @@ def _expected(
             optimizer = hypothesis.change(lifted)  # what it remembered besides is gone
             state = hypothesis.reload(reached.state, optimizer.init(reached.params))
             reached = Reached(reached.params, state)
+
+
+def _until_window(optimizer: Optimizer, step: int) -> float:
+    """How many steps come after one before a window of k steps ends or begins.
+
+    There some order of evaluation rounds, even at rest: ``(1 - alpha)*slow + alpha*theta``.
+    """
+    lengths = [
+        each.hyperparameters["k"] for each in optimizer.layers if "k" in each.hyperparameters
+    ]
+    return min((min(k - step % k, (1 - step) % k or k) - 1 for k in lengths), default=math.inf)
 
 
 class Reached(NamedTuple):
@@ -253,7 +265,8 @@ class Reached(NamedTuple):
     def is_as(self, before: Reached) -> bool:
         """Whether a step has changed nothing but the count of steps.
 
-        Where gradients and state are zero, and stay so in one step, they do in any other.
+        Where gradients and state are zero, and stay so in one step, they do in any other, but for
+        those in which a window of steps ends or begins.
         """
         now = [*self.params, *(x for own in self.state.values() for x in own.values())]
         then = [*before.params, *(x for own in before.state.values() for x in own.values())]

@@ -102,11 +102,12 @@ SLOW: Final[Mapping[str, Any]] = {
     "beta2": 0.9999,
     "lr": 0.01,
     "alpha": 0.5,
+    "k": 4096,
 }
 """In the long probe: a bias correction that is far from 1 after thousands of steps.
 
 With an alpha of 1/2 slow weights rest as well: ``x/2 + x/2`` is ``x`` in every format, whereas
-``0.6*x + 0.4*x`` drifts, which is not a mistake.
+``0.6*x + 0.4*x`` drifts, which is not a mistake. A window that no one pins does not end.
 """
 
 RESTS: Final = {
