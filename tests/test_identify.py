@@ -145,6 +145,7 @@ def test_a_deviation_carries_its_explanation() -> None:
     ("name", "spec", "words"),
     [
         ("keras.optimizers:Adam", "adam", "epsilon-hat"),
+        ("mlx.optimizers:Adam", "adam", "no bias correction"),
         ("torch.optim:RAdam", "radam", "rho > 5"),
     ],
 )

@@ -160,23 +160,34 @@ class Sharing(Rule):
 
     Attributes:
         latest: the state as the last parameter left it, by its name and shape.
-        owners: the parameters of a shape.
+        owners: the parameters whose state has that name and shape.
     """
 
     latest: dict[Any, Array] = field(default_factory=dict)
-    owners: dict[tuple[int, ...], set[str]] = field(default_factory=dict)
+    owners: dict[Any, set[str]] = field(default_factory=dict)
 
     def inward(self, leaves: Sequence[Leaf]) -> None:
-        """Hands the state on from parameter to parameter of a shape."""
+        """Hands the state on from parameter to parameter."""
         for leaf in leaves:
-            self.owners.setdefault(_shape(leaf.theta), set()).add(leaf.name)
+            for place in self._places(leaf).values():
+                self.owners.setdefault(place, set()).add(leaf.name)
         for leaf in leaves:
-            keys = {key: (key, _shape(leaf.state[key])) for key in map(self.key, self.state_names)}
-            if len(self.owners[_shape(leaf.theta)]) > 1:
-                handed = {k: self.latest.get(at, leaf.state[k]) for k, at in keys.items()}
-                leaf.state |= handed
+            self._take_over(leaf)
             super().inward([leaf])
-            self.latest.update({at: leaf.state[k] for k, at in keys.items()})
+            self.latest.update({at: leaf.state[key] for key, at in self._places(leaf).items()})
+        for leaf in leaves:
+            self._take_over(leaf)
+
+    def _take_over(self, leaf: Leaf) -> None:
+        leaf.state |= {
+            key: self.latest.get(place, leaf.state[key])
+            for key, place in self._places(leaf).items()
+            if len(self.owners[place]) > 1
+        }
+
+    def _places(self, leaf: Leaf) -> dict[str, Any]:
+        keys = map(self.key, self.state_names)
+        return {key: (key, _shape(leaf.state[key])) for key in keys}
 
 
 @dataclass(frozen=True, kw_only=True)

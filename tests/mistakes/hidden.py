@@ -11,7 +11,7 @@ from mistakes.wrappers import Lazy
 MISTAKES = mistake = Mistakes()
 
 
-@mistake("adam", "shared between", "shape", entry=75)
+@mistake("adam", "of one shape share their state", entry=75)
 class StateByShape(Adam):
     """Parameters of one shape have one state."""
 

@@ -223,8 +223,7 @@ class EpsilonOnTheGradient(Optimizer):
 
 @mistake(
     "adam",
-    "(1 - beta2**t) / v",
-    "m_hat * (xp.sqrt(v_hat) + eps)",
+    "epsilon is added to the reciprocal",
     links="kozistr/pytorch_optimizer#480",
 )
 class EpsilonAfterTheReciprocal(Optimizer):
