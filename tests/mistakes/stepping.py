@@ -183,7 +183,12 @@ class CorrectionsCachedByTen(Adam):
         super().apply(p, g, m, v, t)
 
 
-@mistake("nadam", "share their state", entry=88)
+@mistake(
+    "nadam",
+    "share their state",
+    entry=88,
+    unexplained="one product for all parameters, kept apart from their state",
+)
 class ProductOfAllParameters(Adam):
     """One product of momenta, multiplied once for every parameter."""
 
