@@ -28,6 +28,7 @@ _HOMES: Final = {
     "compile": "refopt.engines",
     "check": "refopt.oracle.check",
     "identify": "refopt.oracle.identify",
+    "check_properties": "refopt.oracle.properties",
     "start": "refopt.oracle.subject",
     "parametrize": "refopt.oracle.conformance",
     "run_conformance_test": "refopt.oracle.conformance",
@@ -41,6 +42,8 @@ _HOMES: Final = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "strategies":
+        return import_module("refopt.strategies")
     catalog = import_module("refopt.catalog")  # `from refopt import` would ask here again
     if name in catalog.names():
         return catalog.constructor(name)
@@ -49,4 +52,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     catalog = import_module("refopt.catalog")
-    return sorted([*globals(), *_HOMES, *catalog.names()])
+    return sorted([*globals(), *_HOMES, "strategies", *catalog.names()])

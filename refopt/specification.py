@@ -103,6 +103,38 @@ class StateArray(Record, frozen=True):
     initial: Text
 
 
+class Property(Record, frozen=True):
+    """What optimizers do whatever the numbers.
+
+    Attributes:
+        statement: its mathematics in a sentence.
+        of: what has it.
+        holds: bit for bit, or within which derived bounds.
+    """
+
+    statement: Text
+    of: Literal["every target", "each layer", "outermost layer", "any layer", "specification"]
+    holds: Text
+
+
+class StepBound(Record, frozen=True):
+    """How far one step can move an element, whatever the gradients.
+
+    Attributes:
+        bound: an expression of ``lr``, the hyperparameters, ``t`` and the element ``theta[t-1]``.
+        given: the hyperparameters that must have these values.
+        why: the proof in a sentence.
+        source: where it stands, and what else stands there.
+        claim: the claim of a notebook that proves it.
+    """
+
+    bound: Text
+    why: Text
+    source: Text
+    given: dict[Name, Any] = {}
+    claim: ClaimName | None = None
+
+
 class Form(Record, frozen=True):
     """Another algorithm under the same name, with equations of its own.
 
@@ -111,12 +143,14 @@ class Form(Record, frozen=True):
         equations: all of them, in order.
         hyperparameters: those that the specification itself lacks, or has with other defaults.
         state: where it is not that of the specification.
+        properties: where they are not those of the specification.
     """
 
     summary: Text
     equations: Equations
     hyperparameters: tuple[Hyperparameter, ...] = ()
     state: tuple[StateArray, ...] | None = None
+    properties: tuple[Name, ...] | None = None
 
 
 class Cell(Record, frozen=True):
@@ -163,7 +197,11 @@ class Dialect(Record, frozen=True):
 
 
 class Specification(Record, frozen=True):
-    """One file of spec/; ``claims`` are those of derivations/ that are about it."""
+    """One file of spec/.
+
+    ``properties`` are what the optimizer does whatever the numbers; of a variant, also what it lets
+    be of those that the optimizer inside has. ``claims`` are those of derivations/ about it.
+    """
 
     name: Name
     title: Text
@@ -174,6 +212,7 @@ class Specification(Record, frozen=True):
     hyperparameters: tuple[Hyperparameter, ...] = ()
     state: tuple[StateArray, ...] = ()
     properties: tuple[Name, ...] = ()
+    step_bound: StepBound | None = None
     claims: tuple[ClaimName, ...] = ()
     forms: dict[Name, Form] = {}
     dialects: dict[Name, Dialect] = {}
@@ -200,7 +239,7 @@ def folder() -> Traversable:
 @functools.cache
 def names() -> tuple[str, ...]:
     """The names of all specifications, in alphabetical order."""
-    found = {entry.name for entry in folder().iterdir()} - {"flags.toml"}  # of the vectors
+    found = {entry.name for entry in folder().iterdir()} - {"flags.toml", "properties.toml"}
     return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
 
 
@@ -261,6 +300,14 @@ def _converted(table: Any, kind: type[RecordType], file: str, key: str) -> Recor
         reason += " as a key" if of_key else ""
         where = place or "top level"
         raise SpecificationError(f"{file}: {one_line(f'{where}: {reason}')}") from None
+
+
+@functools.cache
+def properties() -> dict[str, Property]:
+    """All properties by name, as spec/properties.toml explains them."""
+    file = "spec/properties.toml"
+    table = tomllib.loads(folder().joinpath("properties.toml").read_text("utf-8"))
+    return {name: _converted(stated, Property, file, name) for name, stated in table.items()}
 
 
 def resolve(expression: str, dialect: str | None = None) -> Optimizer:

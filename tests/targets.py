@@ -233,3 +233,42 @@ class Announces(Hangs):
     def step(self, grads: Gradients) -> Any:
         print("started", file=sys.stderr, flush=True)  # noqa: T201
         return super().step(grads)
+
+
+class WritesNoTail(Adam):
+    """Adam that leaves over what fills no vector of 8 elements, in arrays of 64 and more."""
+
+    def update(self, i: int, g: np.ndarray) -> None:
+        before = self.params[i].copy()
+        super().update(i, g)
+        if g.size >= 64:
+            done = g.size // 8 * 8
+            self.params[i].flat[done:] = before.flat[done:]
+
+
+class KnowsTwoAxes(Adam):
+    """Adam that takes a parameter of more than two axes for a matrix of its first two."""
+
+    def update(self, i: int, g: np.ndarray) -> None:
+        before = self.params[i].copy()
+        super().update(i, g)
+        if g.ndim > 2:
+            self.params[i][..., 1:] = before[..., 1:]
+
+
+class RefusesThreeAxes(Adam):
+    """Adam that says that it knows no parameter of more than two axes."""
+
+    def update(self, i: int, g: np.ndarray) -> None:
+        if g.ndim > 2:
+            raise NotImplementedError("three axes")
+        super().update(i, g)
+
+
+class SharesFromTheSixth(Adam):
+    """Adam whose sixth parameter, if there is one, has the moments of the fifth's place."""
+
+    def update(self, i: int, g: np.ndarray) -> None:
+        super().update(i, g)
+        if i == 5:
+            self.params[i] -= self.lr * np.mean(self.params[4])

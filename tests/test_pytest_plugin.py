@@ -223,6 +223,80 @@ def test_a_test_that_does_not_call_its_check_fails(pytester: pytest.Pytester) ->
     result.stdout.fnmatch_lines(["the test did not call its argument: check()"])
 
 
+# Properties
+
+
+@pytest.fixture
+def few(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., pytest.RunResult]:
+    """Runs a test of properties in a process of its own, on few cases."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(ROOT / "tests"))))
+
+    def run(target: str, *args: str, known: str = "") -> pytest.RunResult:
+        pytester.makefile(".toml", deviations=known)
+        pytester.makeconftest(
+            """
+            from hypothesis import settings
+
+            settings.register_profile("few", max_examples=25)
+            settings.load_profile("few")
+            """
+        )
+        pytester.makepyfile(
+            test_it=f"""
+            import refopt, targets
+
+            @refopt.parametrize({target}, "adam", properties=True, deviations="deviations.toml")
+            def test_it(check):
+                check()
+            """
+        )
+        plugin = [] if INSTALLED else ["-p", NAME]
+        return pytester.runpytest_subprocess(*plugin, "-ra", "-v", *args)
+
+    return run
+
+
+def test_properties_are_further_tests(few: Callable[..., pytest.RunResult]) -> None:
+    result = few("targets.OnlySteps", "-k", "far or bounded or resumable or sign")
+    result.assert_outcomes(passed=2, skipped=2, deselected=19)
+    result.stdout.fnmatch_lines(
+        [
+            "test_it.py::test_it?adam-resumable? SKIPPED*",
+            "test_it.py::test_it?adam-sign_symmetric? PASSED*",
+            "refopt: 2 of 23 checks ran in full, 2 skipped:",
+            "  1: not examined: the target lacks state_dict or load_state_dict",
+        ]
+    )
+
+
+def test_a_property_that_is_refuted_fails_with_a_script_and_may_be_known(
+    few: Callable[..., pytest.RunResult],
+) -> None:
+    chosen = ("-k", "conforms_in or reshape or deterministic")
+    known = entry("*reshape_equivariant]", expect="where the other run says")
+    result = few("targets.KnowsTwoAxes", *chosen, known=known)
+    result.assert_outcomes(passed=1, failed=1, xfailed=1, deselected=20)
+    result.stdout.fnmatch_lines(
+        [
+            "✗ targets:KnowsTwoAxes lacks conforms_in_any_order, a property of adam (*",
+            "  the smallest case found, to be run:",
+            "    import refopt",
+            "    target = refopt.start(*, params, spec=*",
+            "    assert abs(got - *",
+            "refopt: 3 of 23 checks ran in full, 1 with a known deviation",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_one_call_asserts_properties_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refopt.oracle.properties.found.SHRINKING", 0.1)
+    with pytest.raises(AssertionError, match="lacks split_invariant"):
+        refopt.run_conformance_test(targets.WritesNoTail, "adam", properties=True)
+
+
 # Known deviations
 
 

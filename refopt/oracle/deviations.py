@@ -20,13 +20,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import msgspec
 from msgspec import Meta
 
 from refopt.oracle.verdict import Verdict
 from refopt.specification import Record, Text, Url, one_line
+
+if TYPE_CHECKING:
+    from refopt.oracle.properties import PropertyVerdict
 
 
 class DeviationsError(ValueError):
@@ -65,7 +68,7 @@ class KnownDeviation(Record, frozen=True):
         """Whether it is about the test of this id."""
         return fnmatchcase(test, self.match.replace("[", "[[]"))
 
-    def describes(self, verdict: Verdict) -> bool:
+    def describes(self, verdict: Verdict | PropertyVerdict) -> bool:
         """Whether the verdict is the one that is known."""
         return verdict.outcome == self.kind and (self.expect or "") in str(verdict)
 

@@ -18,13 +18,13 @@ class ReferenceTarget:
     def __init__(self, optimizer: Optimizer, params: Sequence[np.ndarray]) -> None:
         self.optimizer = optimizer
         self.params: list[np.ndarray] = list(params)
-        self.state: State = optimizer.init(self.params)
+        self._state: State = optimizer.init(self.params)
         self.lr = optimizer.lr
 
     def step(self, grads: Sequence[np.ndarray | None]) -> list[np.ndarray]:
         """Takes one step and returns the parameters."""
-        self.params, self.state = self.optimizer.step(
-            self.params, list(grads), self.state, lr=self.lr
+        self.params, self._state = self.optimizer.step(
+            self.params, list(grads), self._state, lr=self.lr
         )
         return self.params
 
@@ -32,13 +32,19 @@ class ReferenceTarget:
         """Changes the learning rate."""
         self.lr = lr
 
+    def state(self) -> dict[str, list[np.ndarray]]:
+        """The state arrays by the names of the specification, one for each parameter."""
+        states = self._state.values()
+        keys = sorted({key for own in states for key in own} - {"t"})
+        return {key.partition(".")[2]: [own[key] for own in states] for key in keys}
+
     def state_dict(self) -> State:
         """The state of every parameter."""
-        return copy.deepcopy(self.state)
+        return copy.deepcopy(self._state)
 
     def load_state_dict(self, state: State) -> None:
         """Continues from a saved state."""
-        self.state = copy.deepcopy(state)
+        self._state = copy.deepcopy(state)
 
 
 def reference(optimizer: Optimizer) -> Callable[..., ReferenceTarget]:

@@ -21,10 +21,14 @@ _LAYOUTS: Final[Mapping[Layout, Callable[[np.ndarray], np.ndarray]]] = {
     "contiguous": np.empty_like,
     "gaps": lambda p: np.empty((*p.shape[::-1], 2), p.dtype)[..., 0].T,
     "columns": lambda p: np.empty(p.shape[::-1], p.dtype).T,
-    "backwards": lambda p: np.empty(p.shape, p.dtype)[(slice(None, None, -1),) * p.ndim],
+    "backwards": lambda p: np.empty(p.shape, p.dtype)[(slice(None, None, -1),) * p.ndim + (...,)],
     "offset": lambda p: np.empty(p.size + 1, p.dtype)[1:].reshape(p.shape),
 }
 """Memory for a gradient of a parameter."""
+
+
+class InputChangedError(TargetError):
+    """A target changed a gradient, which belongs to its caller."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,7 @@ def run(
     """
     target = Started(adapter, probe.params, hyperparameters, worker, probe.layout)
     rates, notes = probe.rates, []
-    changes_rate = len(set(rates)) > 1
+    changes_rate = any(rate != 1 for rate in rates)
     if changes_rate and not target.takes_rates:
         changes_rate, rates = False, (1.0,) * len(rates)
         notes.append("the target has no set_lr: changes of the learning rate were not exercised")
@@ -241,7 +245,7 @@ def _check_unchanged(where: str, given: Sequence[np.ndarray | None], grads: Grad
             and before is not None
             and not np.array_equal(now, before, equal_nan=True)
         ):
-            raise TargetError(
+            raise InputChangedError(
                 f"{where} changed gradient {i}, which belongs to the caller; "
                 "let the target work on a copy"
             )

@@ -44,6 +44,16 @@ def _sections(spec: Specification) -> Iterator[RenderableType]:
         yield _table(
             ("name", "at first", "meaning"), [(s.name, s.initial, s.meaning) for s in spec.state]
         )
+    stated = specification.properties()
+    if spec.properties:
+        lines = [f"{n}: {stated[n].statement} ({stated[n].holds})" for n in spec.properties]
+        yield from _section("properties", *lines)
+    if (bound := spec.step_bound) is not None:
+        given = [f"{name}={value}" for name, value in bound.given.items()]
+        what = " with ".join([f"|theta[t] - theta[t-1]| <= {bound.bound}", *given])
+        yield from _section("bound of a step", what, bound.why, bound.source)
+        if bound.claim:
+            yield _block(f"claim {bound.claim}")
     if spec.claims:
         yield from _section("claims, checked in derivations/", *spec.claims)
     for form_name, form in spec.forms.items():
