@@ -13,7 +13,7 @@ from refopt.adapters.adapter import TargetError
 from refopt.arithmetic.bounds import FORMATS, Bounded, Mode, modes
 from refopt.optimizer import Optimizer
 from refopt.oracle.examination import Examination
-from refopt.oracle.observation import Hypothesis, expected
+from refopt.oracle.observation import Hypothesis, expected, weigh
 from refopt.oracle.probes import Probe
 from refopt.oracle.run import InputChangedError, Started, Trace, Worker, run
 
@@ -56,9 +56,7 @@ class Bench:
         optimizer: the reference.
         worker: where the target runs.
         varied: the hyperparameters that cases choose, with their defaults; flags stay as they are.
-        mode: of arithmetic that bounds admit: the widest, since a target that conforms with
-            hyperparameters rounded to float32 is not wrong, and parameters of the size of 1 may
-            hide that they are.
+        mode: of arithmetic that bounds admit.
         takes_rates: whether the learning rate can be changed.
         can_resume: whether the target can be saved and loaded.
         shows_state: whether it has ``state()``, which returns its state arrays by the names of the
@@ -89,7 +87,7 @@ class Bench:
         failed = examination.seen
         if isinstance(failed, TargetError) and not isinstance(failed, InputChangedError):
             raise failed  # once, rather than in the cases of every property
-        *_, self.mode = modes(FORMATS[self.dtype]).values()
+        self.mode = self._mode()
         known = examination.subject.defaults
         varied = {n: known.get(n, v) for n, v in examination.variation.varied.items()}
         self.varied = {n: value for n, value in varied.items() if not isinstance(value, bool)}
@@ -97,6 +95,20 @@ class Bench:
         self.takes_rates, self.can_resume = started.takes_rates, started.can_resume
         self.shows_state = callable(getattr(started.session, "state", None))
         examination.subject.adapter.end_sessions()
+
+    def _mode(self) -> Mode:
+        """The mode in which the target conforms to the fixed probes, or else the last.
+
+        In place of the working precision the one with rounded hyperparameters, which contains it: a
+        target that conforms in that is not wrong, and parameters of the size of 1 may hide it.
+        """
+        found = modes(FORMATS[self.dtype])
+        *_, last = found.values()
+        seen = self.examination.seen
+        if len(found) == 2 or isinstance(seen, TargetError):
+            return last
+        precision, _ = weigh(Hypothesis(self.optimizer), seen)
+        return last if precision in (None, "working") else found[precision]
 
     @property
     def dtype(self) -> str:
