@@ -260,7 +260,7 @@ def few(
 
 def test_properties_are_further_tests(few: Callable[..., pytest.RunResult]) -> None:
     result = few("targets.OnlySteps", "-k", "far or bounded or resumable or sign")
-    result.assert_outcomes(passed=2, skipped=2, deselected=19)
+    result.assert_outcomes(passed=2, skipped=2, deselected=21)
     result.stdout.fnmatch_lines(
         [
             "test_it.py::test_it?adam-resumable? SKIPPED*",
@@ -277,7 +277,7 @@ def test_a_property_that_is_refuted_fails_with_a_script_and_may_be_known(
     chosen = ("-k", "conforms_in or reshape or deterministic")
     known = entry("*reshape_equivariant]", expect="where the other run says")
     result = few("targets.KnowsTwoAxes", *chosen, known=known)
-    result.assert_outcomes(passed=1, failed=1, xfailed=1, deselected=20)
+    result.assert_outcomes(passed=1, failed=1, xfailed=1, deselected=22)
     result.stdout.fnmatch_lines(
         [
             "✗ targets:KnowsTwoAxes lacks conforms_in_any_order, a property of adam (*",
