@@ -265,7 +265,7 @@ def test_properties_are_further_tests(few: Callable[..., pytest.RunResult]) -> N
         [
             "test_it.py::test_it?adam-resumable? SKIPPED*",
             "test_it.py::test_it?adam-sign_symmetric? PASSED*",
-            "refopt: 2 of 23 checks ran in full, 2 skipped:",
+            "refopt: 2 of 25 checks ran in full, 2 skipped:",
             "  1: not examined: the target lacks state_dict or load_state_dict",
         ]
     )
@@ -285,7 +285,7 @@ def test_a_property_that_is_refuted_fails_with_a_script_and_may_be_known(
             "    import refopt",
             "    target = refopt.start(*, params, spec=*",
             "    assert abs(got - *",
-            "refopt: 3 of 23 checks ran in full, 1 with a known deviation",
+            "refopt: 3 of 25 checks ran in full, 1 with a known deviation",
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
