@@ -36,13 +36,16 @@ from refopt.oracle.observation import (
 )
 from refopt.oracle.pairs import Screen, promising, together
 from refopt.oracle.reproduction import Reproduction
-from refopt.oracle.sieve import DOES_NOT_RUN, Sieve
+from refopt.oracle.sieve import DOES_NOT_RUN, TimeIsOverError, Sieve
 from refopt.oracle.stepping import losses, stepping_edits
 from refopt.oracle.subject import asked, described, subject_of
 from refopt.oracle.wording import written
 
 FRESH: Final = 1
 """Added to the seed for the probes that confirm an explanation."""
+
+PATIENCE: Final = 20.0
+"""Seconds of processor time that pairs of changes are tried for."""
 
 NEIGHBOURS: Final = 3
 """The forms nearest to a target whose changes are tried as well."""
@@ -90,6 +93,8 @@ def identify(
 ) -> Identification:
     """Says which optimizer a target is, or how it differs from the one it should be.
 
+    Single changes are all tried; pairs of them for at most :data:`PATIENCE` seconds.
+
     Args:
         target: as in :func:`refopt.check`.
         spec: what it should be; without one every optimizer of the catalog is tried.
@@ -118,7 +123,8 @@ def identify(
             return observe(subject, variation, dtype=dtype, seed=seed, timeout=timeout)
 
         search = Search(seen(seed), partial(seen, seed + FRESH))
-        explanations = search.explanations(expressions)
+        home = specification.home(name)
+        explanations = search.explanations(expressions, home and home[1])
     except TargetError as error:
         return identification("error", error=str(error))
     if not explanations:
@@ -154,12 +160,17 @@ def families(target: str) -> list[str]:
 
 
 class Search:
-    """Tries hypotheses on what was seen of a target, the simplest first."""
+    """Tries hypotheses on what was seen of a target, the simplest first.
+
+    Attributes:
+        is_over: whether the time for pairs of changes ended before all were tried.
+    """
 
     def __init__(self, seen: Observation, fresh: Callable[[], Observation]) -> None:
         self.seen = seen
         self.fresh = fresh
         self.sieve = Sieve(seen)
+        self.is_over = False
 
     def explanations(
         self, expressions: Sequence[str], dialect: str | None = None
@@ -172,7 +183,7 @@ class Search:
         """
         for stage in self._stages(expressions, dialect):
             found = self._confirmed(stage)
-            if found:
+            if found or self.is_over:
                 return found
         return []
 
@@ -183,11 +194,14 @@ class Search:
 
     def _confirmed(self, stage: Iterable[Candidate]) -> list[Explanation]:
         hits: list[tuple[Candidate, float]] = []
-        for candidate in stage:
-            if self.sieve.passes(candidate.hypothesis):
-                worst = confirmed(candidate.hypothesis, self.seen)
-                if worst is not None:
-                    hits.append((candidate, worst))
+        try:
+            for candidate in stage:
+                if self.sieve.passes(candidate.hypothesis):
+                    worst = confirmed(candidate.hypothesis, self.seen)
+                    if worst is not None:
+                        hits.append((candidate, worst))
+        except TimeIsOverError:
+            self.is_over = True
         if not hits:
             return []
         again = self.fresh()
@@ -201,7 +215,7 @@ class Search:
     def _stages(
         self, expressions: Sequence[str], dialect: str | None
     ) -> Iterator[Iterable[Candidate]]:
-        forms = [form for expression in expressions for form in _forms(expression)]
+        forms = [form for expression in expressions for form in _forms(expression, dialect)]
         forms.sort(key=lambda form: form.dialect != dialect)
         yield forms
         asked = len(expressions) == 1
@@ -224,17 +238,18 @@ class Search:
             yield form.changed(Hypothesis(optimizer, reload=reload), lost)
 
     def _changed_twice(self, form: Candidate) -> Iterator[Iterator[Candidate]]:
-        """A form with two changes, the likelier ones first."""
+        """A form with two changes, the likelier ones first, as long as there is time."""
+        self.sieve.ends = time.process_time() + PATIENCE
         for tier in promising(form.hypothesis, self.sieve):
             yield (form.with_edits(*several) for several in tier)
 
 
-def _forms(expression: str) -> Iterator[Candidate]:
-    """The canonical form and every dialect that is another."""
+def _forms(expression: str, own: str | None = None) -> Iterator[Candidate]:
+    """The canonical form and every dialect that is another, under one's own name for it if any."""
     canonical = specification.resolve(expression)
     forms = {str(canonical)}
     yield Candidate(Hypothesis(canonical), expression, None)
-    for key in specification.dialect_keys(expression):
+    for key in sorted(specification.dialect_keys(expression), key=lambda key: key != own):
         try:
             optimizer = specification.resolve(expression, key)
         except specification.SpecificationError:  # it lacks a hyperparameter that is pinned

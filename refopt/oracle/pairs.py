@@ -206,7 +206,8 @@ class Screen:
                 follows = self._follows(several)
         except DOES_NOT_RUN:
             follows = False
-        self.sieve.tried += not follows
+        if not follows:
+            self.sieve.count()
         return follows
 
     def _follows(self, several: Several) -> bool:

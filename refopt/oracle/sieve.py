@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +17,10 @@ from refopt.oracle.run import Trace
 
 DOES_NOT_RUN: Final = (ArithmeticError, ValueError, TypeError, AttributeError, LookupError)
 """What a changed line may raise."""
+
+
+class TimeIsOverError(Exception):
+    """A search has taken all the time that it was given."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class Sieve:
     Attributes:
         runs: the probes that are run, and what the target did.
         tried: how many hypotheses were sorted out or let pass so far.
+        ends: the processor time, in seconds, from which on no more are tried.
     """
 
     def __init__(self, seen: Observation) -> None:
@@ -82,11 +89,22 @@ class Sieve:
         ]
         self.waypoints = {probe.id: waypoints(probe, trace) for probe, trace in self.runs}
         self.tried = 0
+        self.ends = math.inf
         self._bases: dict[tuple[int, str], Optimizer] = {}
+
+    def count(self) -> None:
+        """Counts a hypothesis.
+
+        Raises:
+            TimeIsOverError: the time is over.
+        """
+        self.tried += 1
+        if time.process_time() > self.ends:
+            raise TimeIsOverError
 
     def passes(self, hypothesis: Hypothesis) -> bool:
         """Whether the target follows a hypothesis in every probe."""
-        self.tried += 1
+        self.count()
         return all(self._follows(hypothesis, probe, trace) for probe, trace in self.runs)
 
     def share(self, hypothesis: Hypothesis) -> float:
