@@ -36,7 +36,7 @@ from refopt.oracle.observation import (
 )
 from refopt.oracle.pairs import Screen, promising, together
 from refopt.oracle.reproduction import Reproduction
-from refopt.oracle.sieve import DOES_NOT_RUN, TimeIsOverError, Sieve
+from refopt.oracle.sieve import DOES_NOT_RUN, Sieve, TimeIsOverError
 from refopt.oracle.stepping import losses, stepping_edits
 from refopt.oracle.subject import asked, described, subject_of
 from refopt.oracle.wording import written
