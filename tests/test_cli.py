@@ -119,7 +119,7 @@ def test_usage_errors_have_status_2(run: Any) -> None:
     for arguments in (
         ["frobnicate"],
         ["show"],
-        ["check", "--dtype", "float16"],
+        ["check", "--dtype", "float8"],
         ["check", "--seed", "-1"],
         ["check", "a", "b"],
         ["list", "--nothing"],
