@@ -66,9 +66,9 @@ def trajectory(dialect: str) -> Iterator[Decimal]:
         return
     for lr, corrected_lr, adam, hat, uncorrected in directions():
         match dialect:
-            case "torch" | "mlx_bias_correction":
+            case "torch" | "mlx_bias_correction" | "paddle":
                 p = p * (1 - lr * DECAY) - lr * adam
-            case "optax" | "bert4keras":
+            case "optax" | "bert4keras" | "tinygrad":
                 p = p - lr * (adam + DECAY * p)
             case "keras":
                 p = p - lr * DECAY * p - lr * hat
@@ -86,6 +86,8 @@ def trajectory(dialect: str) -> Iterator[Decimal]:
                 p = p - lr * DECAY * p
             case "tfa":
                 p = (p - DECAY * p) - lr * hat
+            case _:
+                raise ValueError(f"nobody has read the source of {dialect} for this test")
         yield p
 
 
