@@ -187,7 +187,9 @@ def _parsed(expression: str) -> ast.expr:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # what is odd is refused in any case
-            return ast.parse(expression.strip(), mode="eval").body
+            tree = ast.parse(expression.strip(), mode="eval").body
+        ast.unparse(tree)  # errors show parts of it, which a tree too deep does not allow
+        return tree
     except (SyntaxError, ValueError, MemoryError, RecursionError):  # a null character, deep nesting
         raise CatalogError(
             f"{_QUOTED.repr(expression)} is not an expression such as 'lookahead(adam, k=5)'"

@@ -55,8 +55,10 @@ class OnnxSession:
         rate = np.asarray(self.lr, self.params[0].dtype)
         count = np.asarray(self.count)
         made = self._operator.run(rate, count, *self.params, *grads, *self.state)
+        # For one parameter the evaluator returns float64, though the schema has the input's type.
+        made = [np.asarray(x, rate.dtype) for x in made]
         n = len(self.params)
-        self.params, self.state = list(made[:n]), list(made[n:])
+        self.params, self.state = made[:n], made[n:]
         self.count += 1
         return [np.array(p) for p in self.params]
 
