@@ -46,7 +46,7 @@ class CountInBfloat16(Adam):
         self.apply(self.params[i], g, self.m[i], self.v[i], min(self.t[i], 256))
 
 
-@mistake("adam", "t", "127")
+@mistake("adam", "step 128", "math domain error")
 class CountInOneByte(Adam):
     """The count wraps from 127 to -128."""
 

@@ -51,7 +51,7 @@ def epsilon_hat_and_decay_after(theta, g, t, s, *, lr, weight_decay, **rates):
     return theta - lr * weight_decay * theta
 
 
-@mistake("adamw", "epsilon", "whatever the learning rate", links="tensorflow/addons#2282")
+@mistake("adamw", "epsilon", "adamw as tfa has it", links="tensorflow/addons#2282")
 def epsilon_hat_and_decay_without_lr(theta, g, t, s, *, lr, weight_decay, **rates):
     return theta - weight_decay * theta - lr * hat(g, t, s, **rates)
 
