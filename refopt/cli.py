@@ -48,6 +48,21 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
+# Options that several commands have.
+_Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="Of the target, passed through as it is."),
+]
+_Dtype = Annotated[Dtype, typer.Option(help="Of parameters and gradients.")]
+_Seed = Annotated[int, typer.Option(min=0, help="Of the probes' values.")]
+_Timeout = Annotated[
+    float | None, typer.Option(help="Seconds for one call of the target; default: 20.")
+]
+_Json = Annotated[str | None, typer.Option("--json", metavar="PATH|-", help="Write JSON there.")]
+
+_TIMEOUT: Final = 20.0
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"refopt {refopt.__version__}")
@@ -94,18 +109,11 @@ def check(
     ] = None,
     spec: Annotated[str | None, typer.Option(help="A name or a composition.")] = None,
     dialect: Annotated[str | None, typer.Option(help="Whose form; default: canonical.")] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Of the target, passed through as it is."),
-    ] = None,
-    dtype: Annotated[Dtype, typer.Option(help="Of parameters and gradients.")] = Dtype.FLOAT32,
-    seed: Annotated[int, typer.Option(min=0, help="Of the probes' values.")] = 0,
-    timeout: Annotated[
-        float | None, typer.Option(help="Seconds for one call of the target; default: 20.")
-    ] = None,
-    json_: Annotated[
-        str | None, typer.Option("--json", metavar="PATH|-", help="Write JSON there.")
-    ] = None,
+    option: _Options = None,
+    dtype: _Dtype = Dtype.FLOAT32,
+    seed: _Seed = 0,
+    timeout: _Timeout = None,
+    json_: _Json = None,
 ) -> None:
     """Check a target, or every framework found on this machine."""
     if json_ not in (None, "-"):
@@ -128,15 +136,11 @@ def identify(
     spec: Annotated[
         str | None, typer.Option(help="What it should be; default: any optimizer.")
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Of the target, passed through as it is."),
-    ] = None,
-    dtype: Annotated[Dtype, typer.Option(help="Of parameters and gradients.")] = Dtype.FLOAT32,
-    seed: Annotated[int, typer.Option(min=0, help="Of the probes' values.")] = 0,
-    json_: Annotated[
-        str | None, typer.Option("--json", metavar="PATH|-", help="Write JSON there.")
-    ] = None,
+    option: _Options = None,
+    dtype: _Dtype = Dtype.FLOAT32,
+    seed: _Seed = 0,
+    timeout: _Timeout = None,
+    json_: _Json = None,
 ) -> None:
     """Say which optimizer a target is, or which line of the reference it has otherwise.
 
@@ -151,7 +155,14 @@ def identify(
     sys.path.insert(0, "")
     options = dict(map(_named_value, option or []))
     try:
-        answer = identified(target, spec, dtype=dtype.value, seed=seed, options=options)
+        answer = identified(
+            target,
+            spec,
+            dtype=dtype.value,
+            seed=seed,
+            options=options,
+            timeout=_TIMEOUT if timeout is None else timeout,
+        )
     except (ValueError, TypeError) as error:
         _fail(str(error))
     if json_ is not None:
@@ -226,10 +237,7 @@ def plot(
     target: Annotated[
         str | None, typer.Option(help="As for check: what to draw instead, in trajectories.")
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Of the target, passed through as it is."),
-    ] = None,
+    option: _Options = None,
     spec: Annotated[
         str | None, typer.Option(help="An expression of the catalog to draw, in trajectories.")
     ] = None,
@@ -297,9 +305,7 @@ def bench(
         str, typer.Option(help="Of one tensor, separated by commas.")
     ] = "1e4,1e5,1e6,1e7,1e8",
     rounds: Annotated[int, typer.Option(min=1, help="In which all take turns.")] = 9,
-    json_: Annotated[
-        str | None, typer.Option("--json", metavar="PATH|-", help="Write JSON there.")
-    ] = None,
+    json_: _Json = None,
 ) -> None:
     """Measure the engines beside torch, optax and a plain copy."""
     from rich.console import Console
@@ -346,12 +352,12 @@ def bench(
         )
 
 
-Names = Annotated[list[str] | None, typer.Argument(help="Of specifications; default: all.")]
-Folder = Annotated[Path | None, typer.Option(help="Of the files; default: refopt's own.")]
+_Names = Annotated[list[str] | None, typer.Argument(help="Of specifications; default: all.")]
+_Folder = Annotated[Path | None, typer.Option(help="Of the files; default: refopt's own.")]
 
 
 @vectors.command("write")
-def vectors_write(names: Names = None, folder: Folder = None) -> None:
+def vectors_write(names: _Names = None, folder: _Folder = None) -> None:
     """Draw the vectors that are missing, and compute results anew; none may change."""
     from refopt import specification
     from refopt.vectors import VectorError, write
@@ -366,7 +372,7 @@ def vectors_write(names: Names = None, folder: Folder = None) -> None:
 
 
 @vectors.command("verify")
-def vectors_verify(names: Names = None, folder: Folder = None) -> None:
+def vectors_verify(names: _Names = None, folder: _Folder = None) -> None:
     """Compare every result with exact arithmetic, and the reference with its bounds."""
     from refopt.vectors import verify
 
@@ -374,7 +380,7 @@ def vectors_verify(names: Names = None, folder: Folder = None) -> None:
 
 
 @vectors.command("lint")
-def vectors_lint(names: Names = None, folder: Folder = None) -> None:
+def vectors_lint(names: _Names = None, folder: _Folder = None) -> None:
     """Check the form of the files: schema, ids, flags, shapes, layout."""
     from refopt.vectors import lint
 
@@ -431,7 +437,7 @@ def _check_one(
         if home is None:
             _fail(f"say what {target} should be, e.g. --spec adam; `refopt list` shows all names")
         spec = home[0]
-    seconds = 20.0 if timeout is None else timeout
+    seconds = _TIMEOUT if timeout is None else timeout
     try:
         asked(spec, dialect, dtype.value, seed, seconds)
     except (ValueError, TypeError) as error:

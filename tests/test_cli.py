@@ -167,6 +167,14 @@ def test_seed_dialect_and_timeout_are_used(run: Any) -> None:
     assert "did not return within 0.3 s" in reason
 
 
+def test_identify_waits_as_long_as_it_is_told(run: Any) -> None:
+    hanging = ("identify", f"{TARGETS}:Hangs", "--spec", SGD_SPEC, "--timeout", "0.3")
+    done = run(*hanging)
+    assert done.status == 2
+    assert "did not return within 0.3 s" in done.err
+    assert "timeout must be" in run(*hanging[:-1], "0").mistake
+
+
 def test_options_are_python_values(run: Any, tmp_path: Path) -> None:
     tmp_path.joinpath("optional.py").write_text(
         "from targets import Descent\n"
@@ -368,6 +376,17 @@ def test_without_a_framework_the_reference_is_checked(
 
 
 # As a process
+
+
+def test_the_kill_matrix_as_json(run: Any) -> None:
+    done = run("score", "sgd", "--json", "-")
+    assert done.status == 0
+    (one,) = json.loads(done.out)["scores"]
+    assert one["name"] == "sgd"
+    assert one["survivors"] == 0
+    assert len(one["edits"]) == one["killed"] + one["equivalent"]
+    assert all(edit["probes"] or edit["equivalent"] for edit in one["edits"])
+    assert "no specification is named 'nothing'" in run("score", "nothing").mistake
 
 
 def test_an_interrupt_ends_without_a_traceback() -> None:
