@@ -135,15 +135,16 @@ def with_change(index: int, change: Change, optimizer: Optimizer) -> Optimizer:
     scope = change.scope or (edited.scope if is_edited else None)
     layer = replace(layer, function=Edited(original, code, statements, scope))
     if change.keeps_rate:
-        layer = _RuleWithRate(**{f.name: getattr(layer, f.name) for f in fields(Rule)})
+        layer = RuleWithRate(**{f.name: getattr(layer, f.name) for f in fields(Rule)})
     layers[index] = layer
     return replace(optimizer, layers=tuple(layers))
 
 
-class _RuleWithRate(Rule):
+class RuleWithRate(Rule):
     """A rule that reads the learning rate and has its direction multiplied by it as well."""
 
     def inward(self, leaves: Sequence[Leaf]) -> None:
+        """Applies the rule."""
         super().inward(leaves)
         for leaf in leaves:
             leaf.scaled = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +20,12 @@ from refopt.arithmetic.bounds import (
 )
 from refopt.layers import State
 from refopt.optimizer import Optimizer
+from refopt.oracle.elementwise import is_elementwise
 from refopt.oracle.probes import Probe, probes
 from refopt.oracle.run import Trace, Worker, run
 from refopt.oracle.subject import Subject
 from refopt.oracle.verdict import Deviation
+from refopt.variants.missing import count_missing
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,11 @@ def weigh(
     None where it leaves them in every mode; the distance is that of the last. It stops at the
     first probe in which that happens unless it is to go on to the end.
     """
-    for precision, mode in modes(FORMATS[seen.dtype]).items():
-        distance = measure(hypothesis, seen, mode, to_the_end=to_the_end)
+    ways = modes(FORMATS[seen.dtype])
+    *_, last = ways
+    for precision, mode in ways.items():
+        to_its_end = to_the_end and precision == last
+        distance = measure(hypothesis, seen, mode, to_the_end=to_its_end)
         if distance.deviation is None:
             return precision, distance
     return None, distance
@@ -183,7 +188,10 @@ def measure(
 
 
 def _measured(hypothesis: Hypothesis, probe: Probe, trace: Trace, mode: Mode) -> Distance:
-    lr = hypothesis.at(probe).lr
+    base = hypothesis.at(probe)
+    given = probe
+    if probe.joined is not None and is_elementwise(hypothesis.change(base)):
+        probe, trace = probe.joined, trace.joined
     worst, first, decided = 0.0, None, True
     reached = _expected(hypothesis, probe, trace, mode)
     compared: tuple[Any, Any] = None, None
@@ -202,9 +210,21 @@ def _measured(hypothesis: Hypothesis, probe: Probe, trace: Trace, mode: Mode) ->
             decided = decided and bool(np.all(np.isfinite(value.error)))
             if first is None and farthest > 1:
                 index = tuple(int(j) for j in np.argwhere(errors > 1)[0])
-                values = {**probe.hyperparameters, "lr": lr * trace.rates[step - 1]}
+                values = {**probe.hyperparameters, "lr": base.lr * trace.rates[step - 1]}
                 first = _deviation(probe.id, step, i, index, got, value, mode.params, values)
+                if probe is not given:
+                    parameter, index = _place([p.shape for p in given.params], *index)
+                    first = replace(first, parameter=parameter, index=index)
     return Distance(worst, first, decided)
+
+
+def _place(shapes: Sequence[tuple[int, ...]], position: int) -> tuple[int, tuple[int, ...]]:
+    """The array, and the index in it, of an element of all arrays joined."""
+    sizes = [math.prod(shape) for shape in shapes]
+    ends = np.cumsum(sizes)
+    i = int(np.searchsorted(ends, position, side="right"))
+    index = np.unravel_index(position - int(ends[i]) + sizes[i], shapes[i])
+    return i, tuple(int(j) for j in index)
 
 
 def expected(
@@ -225,18 +245,19 @@ def _expected(
     params = [mode.given(p) for p in probe.params]
     reached = Reached(params, optimizer.init(params))
     former: Reached | None = None
+    idle = idling(optimizer)
     resting = 0
     for step, (gradients, rate) in enumerate(zip(probe.gradients, trace.rates, strict=True), 1):
         if resting:
             resting -= 1
+            reached = idle(reached, mode)
         else:
             grads = [None if g is None else mode.given(g) for g in gradients]
             before, reached = reached, stepped(optimizer, reached, grads, lr * rate, mode)
             if former is not None:
                 former = stepped(older, former, grads, lr * rate, mode)
-            if step < probe.rests and reached.is_as(before):
+            if step < probe.rests and reached.is_as(idle(before, mode)):
                 resting = int(min(probe.rests - step, _until_window(optimizer, step)))
-                reached = reached.later(resting)
         yield reached.params, None if former is None else former.params
         if step == trace.resumed_after:
             former, older = reached, optimizer
@@ -262,25 +283,35 @@ class Reached(NamedTuple):
     params: list[Bounded]
     state: State
 
-    def is_as(self, before: Reached) -> bool:
-        """Whether a step has changed nothing but the count of steps.
-
-        Where gradients and state are zero, and stay so in one step, they do in any other, but for
-        those in which a window of steps ends or begins.
-        """
-        now = [*self.params, *(x for own in self.state.values() for x in own.values())]
-        then = [*before.params, *(x for own in before.state.values() for x in own.values())]
+    def is_as(self, other: Reached) -> bool:
+        """Whether parameters and state are the same, with their bounds."""
+        ours = [*self.params, *(x for own in self.state.values() for x in own.values())]
+        theirs = [*other.params, *(x for own in other.state.values() for x in own.values())]
         return all(
             bool(np.all(x.value == y.value) and np.all(x.error == y.error))
-            for x, y in zip(now, then, strict=True)
             if isinstance(x, Bounded)
+            else x == y
+            for x, y in zip(ours, theirs, strict=True)
         )
 
-    def later(self, steps: int) -> Reached:
-        """The same after so many steps of rest."""
-        return Reached(
-            self.params, {n: own | {"t": own["t"] + steps} for n, own in self.state.items()}
+
+def idling(optimizer: Optimizer) -> Callable[[Reached, Mode], Reached]:
+    """A step that does nothing but count, and move on what depends on the count alone.
+
+    Where gradients and state are zero, and a step does no more, neither does any other, but for
+    those in which a window of steps ends or begins.
+    """
+    if all(layer.missing is None for layer in optimizer.layers):
+        return lambda reached, _: Reached(
+            reached.params, {name: own | {"t": own["t"] + 1} for name, own in reached.state.items()}
         )
+    counting = count_missing(optimizer)
+
+    def counted(reached: Reached, mode: Mode) -> Reached:
+        missing = [None] * len(reached.params)
+        return Reached(reached.params, stepped(counting, reached, missing, 1.0, mode).state)
+
+    return counted
 
 
 def bounded(optimizer: Optimizer, mode: Mode) -> Optimizer:

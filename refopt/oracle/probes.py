@@ -31,8 +31,9 @@ In float16 the sum of squares of a gradient or parameter in ``large`` overflows,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -154,6 +155,21 @@ class Probe:
     def has_missing(self) -> bool:
         """Whether a gradient is missing somewhere."""
         return any(g is None for gs in self.gradients for g in gs)
+
+    @cached_property
+    def joined(self) -> Probe | None:
+        """It with all parameters as one; None where a gradient is missing."""
+        if self.has_missing:
+            return None
+        if len(self.params) == 1 and self.params[0].ndim == 1:
+            return self
+        gradients = tuple((joined(gs),) for gs in self.gradients)
+        return replace(self, params=(joined(self.params),), gradients=gradients)
+
+
+def joined(arrays: Sequence[np.ndarray | None]) -> np.ndarray:
+    """All elements, array by array, as those of one array."""
+    return np.concatenate([np.ravel(array) for array in arrays if array is not None])
 
 
 def probes(

@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
 
 from refopt.adapters.adapter import Adapter, Session, TargetError, raised
-from refopt.oracle.probes import Gradients, Layout, Probe
+from refopt.oracle.probes import Gradients, Layout, Probe, joined
 
 _LAYOUTS: Final[Mapping[Layout, Callable[[np.ndarray], np.ndarray]]] = {
     "contiguous": np.empty_like,
@@ -50,44 +50,79 @@ class Trace:
     resumed_after: int | None
     beside: list[list[np.ndarray]] = field(default_factory=list)
 
+    @cached_property
+    def joined(self) -> Trace:
+        """It with all parameters as one."""
+        if len(self.params[0]) == 1 and self.params[0][0].ndim == 1:
+            return self
+        params, beside = ([[joined(ps)] for ps in steps] for steps in (self.params, self.beside))
+        return replace(self, params=params, beside=beside)
+
 
 class Worker:
-    """A thread in which a target runs, so that one that never returns can be left behind."""
+    """A thread in which a target runs, so that one that never returns can be left behind.
+
+    Args:
+        seconds: how long a single call of the target may take.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._tasks: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-        threading.Thread(target=self._work, daemon=True, name="refopt target").start()
+        self._calling, self._since, self._is_left = "", 0.0, False
+        self._thread = threading.Thread(target=self._work, daemon=True, name="refopt target")
+        self._thread.start()
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_left = True
         self._tasks.put(None)
 
     def call(self, what: str, task: Callable[[], Any]) -> Any:
-        """The result of a task.
+        """The result of a call of the target.
 
         Raises:
             TargetError: it raised, or did not return in time.
         """
+        return self.go(partial(self._called, what, task))
+
+    def go(self, task: Callable[[], Any]) -> Any:
+        """The result of a task that makes calls of the target: one change of threads for all.
+
+        Raises:
+            TargetError: a call did not return in time. What else the task raises comes as it is.
+        """
+        if threading.current_thread() is self._thread:
+            return task()
+        self._since = time.monotonic()
         self._tasks.put(task)
-        result, error = self._result(what)
-        if isinstance(error, TargetError):
-            raise error
+        result, error = self._result()
         if error is not None:
-            raise TargetError(f"{what} raised {raised(error)}") from error
+            raise error
         return result
 
-    def _result(self, what: str) -> tuple[Any, BaseException | None]:
-        end = time.monotonic() + self.seconds
-        while (left := end - time.monotonic()) > 0:
+    def _called(self, what: str, task: Callable[[], Any]) -> Any:
+        self._calling, self._since = what, time.monotonic()
+        if self._is_left:
+            raise TargetError(f"{what} came too late")
+        try:
+            return task()
+        except TargetError:
+            raise
+        except BaseException as error:
+            raise TargetError(f"{what} raised {raised(error)}") from error
+
+    def _result(self) -> tuple[Any, BaseException | None]:
+        while (left := self._since + self.seconds - time.monotonic()) > 0:
             # An interrupt that comes just before a wait begins would be seen only after it.
             with suppress(queue.Empty):
                 return self._results.get(timeout=min(left, 0.1))
+        self._is_left = True
         raise TargetError(
-            f"{what} did not return within {self.seconds:g} s; "
+            f"{self._calling} did not return within {self.seconds:g} s; "
             "if it needs longer, allow more with `timeout`"
         )
 
@@ -193,6 +228,13 @@ def run(
     Raises:
         TargetError: as :class:`Started` has it.
     """
+    traced = partial(_traced, adapter, probe, hyperparameters, lr, worker)
+    return worker.go(traced)  # type: ignore[no-any-return]
+
+
+def _traced(
+    adapter: Adapter, probe: Probe, hyperparameters: Mapping[str, Any], lr: float, worker: Worker
+) -> Trace:
     target = Started(adapter, probe.params, hyperparameters, worker, probe.layout)
     rates, notes = probe.rates, []
     changes_rate = any(rate != 1 for rate in rates)
@@ -215,7 +257,7 @@ def run(
                 each.set_lr(lr * rate)
         beside.extend(f.step(f"{where}, of the target that was saved,", grads) for f in targets[1:])
         reached = target.step(where, grads)
-        stayed = 1 < step <= probe.rests and all(map(np.array_equal, reached, params[-1]))
+        stayed = 1 < step <= probe.rests and all(map(_same, reached, params[-1]))
         params.append(params[-1] if stayed else reached)  # thousands of steps of rest are one
         if step == resumes:
             targets.append(copy.copy(target))
@@ -240,15 +282,16 @@ def _filled(
 
 def _check_unchanged(where: str, given: Sequence[np.ndarray | None], grads: Gradients) -> None:
     for i, (now, before) in enumerate(zip(given, grads, strict=True)):
-        if (
-            now is not None
-            and before is not None
-            and not np.array_equal(now, before, equal_nan=True)
-        ):
+        if now is not None and before is not None and not _same(now, before):
             raise InputChangedError(
                 f"{where} changed gradient {i}, which belongs to the caller; "
                 "let the target work on a copy"
             )
+
+
+def _same(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether two arrays have the same elements; that of the bits is the quicker comparison."""
+    return x.tobytes() == y.tobytes() or np.array_equal(x, y, equal_nan=True)
 
 
 def checked(where: str, returned: Any, params: Sequence[np.ndarray]) -> list[np.ndarray]:

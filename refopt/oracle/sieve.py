@@ -11,6 +11,7 @@ import numpy as np
 
 from refopt.arithmetic.bounds import FORMATS
 from refopt.optimizer import Optimizer
+from refopt.oracle.elementwise import is_elementwise
 from refopt.oracle.observation import Hypothesis, Observation
 from refopt.oracle.probes import Probe
 from refopt.oracle.run import Trace
@@ -88,6 +89,11 @@ class Sieve:
             (probe, trace) for probe, trace in every if not (probe.rests or _underflows(probe))
         ]
         self.waypoints = {probe.id: waypoints(probe, trace) for probe, trace in self.runs}
+        self._joined = {
+            probe.id: waypoints(probe.joined, trace.joined)
+            for probe, trace in self.runs
+            if probe.joined is not None
+        }
         self.tried = 0
         self.ends = math.inf
         self._bases: dict[tuple[int, str], Optimizer] = {}
@@ -126,12 +132,16 @@ class Sieve:
     def _stays_close(self, hypothesis: Hypothesis, probe: Probe, trace: Trace) -> bool:
         base = self._base(hypothesis, probe)
         optimizer = hypothesis.change(base)
+        if probe.joined is not None and is_elementwise(optimizer):
+            probe, trace, places = probe.joined, trace.joined, self._joined[probe.id]
+        else:
+            places = self.waypoints[probe.id]
         params = [np.asarray(p, np.float64) for p in probe.params]
         state = optimizer.init(params)
         for step, (gradients, rate) in enumerate(zip(probe.gradients, trace.rates, strict=False)):
             grads = [None if g is None else np.asarray(g, np.float64) for g in gradients]
             params, state = optimizer.step(params, grads, state, lr=base.lr * rate)
-            if not all(map(Waypoint.is_near, self.waypoints[probe.id][step], params)):
+            if not all(map(Waypoint.is_near, places[step], params)):
                 return False
             if step + 1 == trace.resumed_after:
                 optimizer = hypothesis.change(base)  # what it remembered besides is gone
