@@ -214,6 +214,10 @@ def _of_layers(optimizer: Optimizer) -> Iterator[tuple[str, Change]]:
             ("the state is kept in bfloat16", faults.InBfloat16),
         ):
             yield words, partial(_of_kind, 0, kind)
+        sharing = faults.sharing_numbers(rule)
+        if sharing is not None:
+            words = "parameters share the state that is a number, and each updates it"
+            yield words, partial(_of_kind, 0, sharing)
 
 
 def _places(added: Layer, layers: Sequence[Layer]) -> Iterator[int]:

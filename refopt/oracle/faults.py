@@ -24,7 +24,7 @@ from refopt.layers import (
     Rule,
 )
 from refopt.optimizer import variant
-from refopt.xp import Array, Namespace
+from refopt.xp import Array, Namespace, namespace
 
 
 @variant(OnDirection)
@@ -188,6 +188,19 @@ class Sharing(Rule):
     def _places(self, leaf: Leaf) -> dict[str, Any]:
         keys = map(self.key, self.state_names)
         return {key: (key, _shape(leaf.state[key])) for key in keys}
+
+
+def sharing_numbers(layer: Layer) -> type[Sharing] | None:
+    """Has one state for all parameters where that is a number, if any is."""
+    theta = np.zeros(2)
+    initial = layer.initial_state(namespace(theta), theta)
+    numbers = [name for name in layer.state_names if not _shape(initial[layer.key(name)])]
+
+    class SharingNumbers(Sharing):
+        def _places(self, leaf: Leaf) -> dict[str, Any]:
+            return {key: key for key in map(self.key, numbers)}
+
+    return SharingNumbers if numbers else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Final
 
 import numpy as np
 
 from refopt import optimizer as stepping
 from refopt.arithmetic.bounds import Bounded
-from refopt.layers import State
+from refopt.layers import Leaf, State
 from refopt.optimizer import Optimizer
 from refopt.oracle.edits import Edit
 from refopt.oracle.faults import rounded
@@ -40,6 +40,10 @@ class Line:
 
 _PASS: Final = "self._pass(leaves)"
 _MISSING: Final = "missing = g is None"
+_ADVANCED: Final = "leaves = self.advanced(thetas, gradients, state, lr)"
+_ENTERED: Final = "leaf.entries[layer.index] = Entry(leaf.lr, leaf.t, leaf.g, leaf.theta)"
+_CALLS: Final = 'max(y.state["t"] for y in leaves)'
+_FRESH: Final = 'self.init(theta)[""]'
 _RATE: Final = "if lr is None:"
 _STEP: Final = "leaf.theta = theta - (leaf.h if leaf.scaled else leaf.lr * leaf.h)"
 
@@ -47,6 +51,12 @@ _STEP: Final = "leaf.theta = theta - (leaf.h if leaf.scaled else leaf.lr * leaf.
 def _first(description: str, line: str) -> Line:
     """A line more before the layers run, for each parameter x, the i-th."""
     return Line(description, _PASS, f"for i, x in enumerate(leaves): {line}\n{_PASS}")
+
+
+def _counted_outside(description: str, count: str) -> Line:
+    """Another step count for the variants, while the rule has its own."""
+    line = f'leaf.t = {count} if layer.index else leaf.state["t"]'
+    return Line(description, _ENTERED, f"{line}\n{_ENTERED}")
 
 
 def _skipped(description: str, condition: str) -> Line:
@@ -62,6 +72,24 @@ def _kept(description: str, condition: str) -> Line:
     return Line(description, _PASS, f"{_PASS}\nfor i, x in enumerate(leaves): x.theta = {kept}")
 
 
+def _shortened_to(format: str) -> Iterator[Line]:
+    """Numbers that pass through a shorter format."""
+    yield _first(
+        f"gradients are rounded to {format}",
+        f"x.g = None if x.g is None else rounded(x.g, {format!r})",
+    )
+    yield Line(
+        f"the step is rounded to {format}",
+        _STEP,
+        f"{_STEP}\nleaf.theta = theta + rounded(leaf.theta - theta, {format!r})",
+    )
+    yield Line(
+        f"parameters are kept in {format}",
+        _PASS,
+        f"{_PASS}\nfor x in leaves: x.theta = rounded(x.theta, {format!r})",
+    )
+
+
 def _unwritten(description: str, written: str) -> Line:
     """Elements, counted in memory, up to which alone a parameter is written."""
     place = "np.arange(math.prod(x.theta.shape)).reshape(x.theta.shape)"
@@ -71,11 +99,28 @@ def _unwritten(description: str, written: str) -> Line:
 LINES: Final = (
     _first(
         "the step count is shared and advances with every parameter",
-        'x.t = sum(y.state["t"] if j <= i else y.state_old["t"] for j, y in enumerate(leaves))',
+        "x.t = counted_together(x, leaves)",
     ),
     _first(
         "the powers of the decay rates are shared and advance with every parameter",
         'x.t = 1 + sum(y.state_old["t"] for y in leaves)',
+    ),
+    _first(
+        "the step count is shared and advances only where no gradient is missing",
+        'x.t = x.state["t"] = max(1, max(y.state_old["t"] for y in leaves) '
+        "+ all(y.g is not None for y in leaves))",
+    ),
+    _counted_outside("the variants count the calls, not the steps of each parameter", _CALLS),
+    _counted_outside(
+        "the variants have one step count, which advances with every parameter",
+        "counted_together(leaf, leaves)",
+    ),
+    Line(
+        "the outermost variant counts the calls and acts on parameters without a gradient, too",
+        _PASS,
+        "replace(self, layers=self.layers[:-1])._pass(leaves)\n"
+        f"for x in leaves: x.t, x.theta_old = {_CALLS}, thetas[x.name]\n"
+        "self.layers[-1].onward(leaves)",
     ),
     _first("the step count stops at 256, as in bfloat16", "x.t = min(x.t, 256)"),
     _first("the step count stops at 2048, as in float16", "x.t = min(x.t, 2048)"),
@@ -83,6 +128,31 @@ LINES: Final = (
         "a missing gradient is taken for zero",
         _MISSING,
         "missing, g = False, (xp.zeros_like(theta) if g is None else g)",
+    ),
+    Line(
+        "a missing gradient is taken for zero once there was one",
+        _MISSING,
+        'if g is None and state["t"]: g = xp.zeros_like(theta)\nmissing = g is None',
+    ),
+    Line(
+        "a missing gradient is taken for zero, and does not count",
+        _MISSING,
+        'missing, g = g is None, (xp.zeros_like(theta) if g is None and state["t"] else g)',
+    ),
+    Line(
+        "a missing gradient is taken for the last one",
+        _MISSING,
+        "g = self.memory.get(name) if g is None else g\nself.memory[name] = g\nmissing = g is None",
+    ),
+    Line(
+        "a missing gradient resets the state",
+        _MISSING,
+        f"missing = g is None\nif missing: state = {_FRESH}",
+    ),
+    Line(
+        "a missing gradient resets the state, but not the step count",
+        _MISSING,
+        f'missing = g is None\nif missing: state = {_FRESH} | {{"t": state["t"]}}',
     ),
     _skipped(
         "a missing gradient ends the step: later parameters stay",
@@ -98,6 +168,14 @@ LINES: Final = (
         _PASS,
         f"{_PASS}\nfor x in leaves:\n    if x.g is None: x.theta = x.theta - "
         'x.lr * self.hyperparameters().get("weight_decay", 0.0) * x.theta',
+    ),
+    Line(
+        "the parameters of the step before are returned",
+        _ADVANCED,
+        "reached = {**thetas, **self.memory}\n"
+        "leaves = self.advanced(reached, gradients, state, lr)\n"
+        "self.memory.update((x.name, x.theta) for x in leaves)\n"
+        "for x in leaves: x.theta = reached[x.name]",
     ),
     Line("the learning rate stays as it was at the start", _RATE, "if True:"),
     _first(
@@ -126,6 +204,25 @@ LINES: Final = (
         )
         for width in (2, 4, 8)
     ),
+    *(
+        Line(
+            f"the last of several blocks of {width} elements overlaps the one before, "
+            "and what both have is stepped twice",
+            _PASS,
+            f"step_with_overlap(self, leaves, {width})",
+        )
+        for width in (2, 4, 8)
+    ),
+    *(
+        Line(
+            "the gradients lie in one array and are read from one element "
+            f"{'further' if by > 0 else 'before'}",
+            _ADVANCED,
+            f"gradients = from_one_array(thetas, gradients, {by})\n{_ADVANCED}",
+        )
+        for by in (1, -1)
+    ),
+    *chain.from_iterable(map(_shortened_to, ("float16", "bfloat16"))),
     _kept("parameters without axes are not written", "x.xp.ndim(x.theta) == 0"),
     _kept("parameters of two axes and more are not written", "x.xp.ndim(x.theta) > 1"),
     _kept("the first parameter is not written", "i == 0"),
@@ -147,6 +244,49 @@ def by_columns(x: Array) -> Array:
     if isinstance(x, Bounded):
         return Bounded(by_columns(x.value), by_columns(x.error), x.format)
     return np.reshape(np.ravel(x, order="F"), np.shape(x))
+
+
+def counted_together(leaf: Leaf, leaves: Sequence[Leaf]) -> int:
+    """The steps of all parameters, those after one in the order of parameters before this call."""
+    place = next(i for i, other in enumerate(leaves) if other is leaf)
+    return sum((x.state if i <= place else x.state_old)["t"] for i, x in enumerate(leaves))
+
+
+def step_with_overlap(optimizer: Optimizer, leaves: Sequence[Leaf], width: int) -> None:
+    """Steps in blocks of a width, the last of which begins early enough to be whole."""
+    before = [replace(leaf, entries={}) for leaf in leaves]
+    optimizer._pass(leaves)
+    for leaf, again in zip(leaves, before, strict=True):
+        again.theta, again.state = leaf.theta, dict(leaf.state)
+    optimizer._pass(before)
+    for leaf, again in zip(leaves, before, strict=True):
+        size = math.prod(leaf.theta.shape)
+        place = np.arange(size).reshape(leaf.theta.shape)
+        whole = size // width * width
+        twice = (place >= size - width) & (place < whole) & (width < size != whole)
+        leaf.theta = leaf.xp.where(twice, again.theta, leaf.theta)
+        for key, x in leaf.state.items():
+            if getattr(x, "shape", None) == leaf.theta.shape:
+                leaf.state[key] = leaf.xp.where(twice, again.state[key], x)
+
+
+def from_one_array(
+    thetas: Mapping[str, Array], gradients: Mapping[str, Array], by: int
+) -> dict[str, Array]:
+    """Gradients as if all lay one after the other and were read from some elements further."""
+    given = {
+        name: 0 * theta if gradients[name] is None else gradients[name]
+        for name, theta in thetas.items()
+    }
+    first = next(iter(given.values()))
+    if isinstance(first, Bounded):
+        values = from_one_array(given, {name: g.value for name, g in given.items()}, by)
+        errors = from_one_array(given, {name: g.error for name, g in given.items()}, by)
+        return {name: Bounded(values[name], errors[name], first.format) for name in given}
+    flat = np.roll(np.concatenate([np.ravel(g) for g in given.values()]), -by)
+    ends = np.cumsum([np.size(g) for g in given.values()])
+    pieces = zip(given.items(), np.split(flat, ends[:-1]), strict=True)
+    return {name: piece.reshape(np.shape(g)) for (name, g), piece in pieces}
 
 
 def stepping_edits() -> Iterator[Edit]:
@@ -179,6 +319,10 @@ def losses(optimizer: Optimizer) -> dict[str, Reload]:
         lost[f"the state is rounded to {format} by loading"] = partial(_shortened, format, names)
     for key, name in names.items():
         lost[f"{said(named(name))} is not saved"] = partial(_fresh, [key])
+    lost["only the state of the first parameter is loaded"] = _of_the_first
+    lost["only the state arrays of the first parameter are loaded, all step counts are"] = partial(
+        _of_the_first, counts=True
+    )
     lost["no state is saved"] = partial(_fresh, ["t", *names])
     if names:
         lost["the state arrays are not saved, the step count is"] = partial(_fresh, list(names))
@@ -192,6 +336,14 @@ def losses(optimizer: Optimizer) -> dict[str, Reload]:
 
 def _fresh(keys: Sequence[str], state: State, fresh: State) -> State:
     return {name: own | {key: fresh[name][key] for key in keys} for name, own in state.items()}
+
+
+def _of_the_first(state: State, fresh: State, *, counts: bool = False) -> State:
+    first, *others = state
+    kept = ["t"] if counts else []
+    return {first: state[first]} | {
+        name: fresh[name] | {key: state[name][key] for key in kept} for name in others
+    }
 
 
 def _shortened(format: str, keys: Iterable[str], state: State, _: State) -> State:
@@ -215,13 +367,24 @@ def _numbers() -> dict[str, int]:
     return {line.strip().rstrip(","): number for number, line in enumerate(lines, 1)}
 
 
+_USED: Final = (
+    math,
+    by_columns,
+    counted_together,
+    from_one_array,
+    rounded,
+    step_with_overlap,
+)
+"""What changed lines use besides what is there."""
+
+
 @cache
 def _class_with(line: Line) -> type[Optimizer]:
     lines = inspect.getsource(stepping).splitlines()
     number = _numbers()[line.before]
     indent = lines[number - 1][: -len(lines[number - 1].lstrip())]
     lines[number - 1 : number] = [indent + text for text in line.after.splitlines()]
-    names = {"__name__": stepping.__name__, "math": math, "by_columns": by_columns}
+    names = {"__name__": stepping.__name__, **{used.__name__: used for used in _USED}}
     exec(compile("\n".join(lines), f"<edited {stepping.__file__}>", "exec"), names)  # noqa: S102
     changed: type[Optimizer] = names["Optimizer"]  # type: ignore[assignment]
     return changed
@@ -229,4 +392,6 @@ def _class_with(line: Line) -> type[Optimizer]:
 
 def _stepped_otherwise(line: Line, optimizer: Optimizer) -> Optimizer:
     values = {f.name: getattr(optimizer, f.name) for f in fields(Optimizer)}
-    return _class_with(line)(**values)
+    changed = _class_with(line)(**values)
+    object.__setattr__(changed, "memory", {})  # what it remembers besides its state
+    return changed

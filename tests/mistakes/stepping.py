@@ -139,12 +139,7 @@ class GlobalCount(Adam):
         return self.params
 
 
-@mistake(
-    "adam",
-    "step count",
-    "missing",
-    unexplained="what it remembers from call to call is no state of the reference",
-)
+@mistake("adam", "advances only where no gradient is missing")
 class CountStopsWithAnyMissing(Adam):
     """The count advances only in steps in which every parameter has a gradient."""
 
@@ -183,12 +178,7 @@ class CorrectionsCachedByTen(Adam):
         super().apply(p, g, m, v, t)
 
 
-@mistake(
-    "nadam",
-    "share their state",
-    entry=88,
-    unexplained="one product for all parameters, kept apart from their state",
-)
+@mistake("nadam", "parameters share the state that is a number", entry=88)
 class ProductOfAllParameters(Adam):
     """One product of momenta, multiplied once for every parameter."""
 
@@ -240,12 +230,7 @@ class MissingIsZero(Adam):
                              for p, g in zip(self.params, grads, strict=True)])  # fmt: skip
 
 
-@mistake(
-    "sgd",
-    "missing gradients",
-    "last",
-    unexplained="what it remembers from call to call is no state of the reference",
-)
+@mistake("sgd", "a missing gradient is taken for the last one")
 class MissingIsTheLast(Momentum):
     """Where there is no gradient, that of the step before is still there."""
 
@@ -284,9 +269,7 @@ class ZeroIsMissing(Adam):
             super().update(i, g)
 
 
-@mistake(
-    "sgd", "momentum", "missing", unexplained="missing gradients are zero but for the first step"
-)
+@mistake("sgd", "a missing gradient is taken for zero once there was one")
 class MomentumWithoutGradient(Momentum):
     """A parameter without a gradient goes on along its buffer."""
 
@@ -314,12 +297,7 @@ class DecayWithoutGradient(Adam):
         return super().step(grads)
 
 
-@mistake(
-    "sgd",
-    "missing",
-    "buffer",
-    unexplained="what it remembers from call to call is no state of the reference",
-)
+@mistake("sgd", "a missing gradient resets the state")
 class BufferIsLostWithoutGradient(Momentum):
     def step(self, grads):
         for i, g in enumerate(grads):
@@ -352,12 +330,7 @@ class KeepsTheCallersFirstGradient(Adam):
         self.apply(self.params[i], g, self.m[i], self.v[i], self.t[i])
 
 
-@mistake(
-    "adam",
-    "return",
-    "step before",
-    unexplained="what is returned is not what the next step starts from",
-)
+@mistake("adam", "the parameters of the step before are returned")
 class ReturnsTheOldParameters(Adam):
     def step(self, grads):
         before = [p.copy() for p in self.params]
@@ -460,7 +433,7 @@ class LastElementIsLost(Adam):
                       v.reshape(-1)[:n], t)  # fmt: skip
 
 
-@mistake("adam", "tail", unexplained="it depends on where an element stands in its parameter")
+@mistake("adam", "blocks of 4 elements overlaps", "stepped twice")
 class TailIsSteppedTwice(Adam):
     """The last block begins early enough to be whole, and overlaps the one before."""
 
@@ -505,12 +478,7 @@ class LastParameterIsLeftOut(Momentum):
         return self.params
 
 
-@mistake(
-    "sgd(momentum=0.0)",
-    "parameter",
-    "offset",
-    unexplained="it depends on where an element stands in its parameter",
-)
+@mistake("sgd(momentum=0.0)", "lie in one array", "one element further")
 class OffsetsOffByOne(Momentum):
     """One flat gradient, cut at the wrong places."""
 
@@ -603,10 +571,8 @@ class MomentsAreLoadedInEachOthersPlace(Adam):
 
 @mistake(
     "sgd",
-    "state",
-    "load",
+    "only the state of the first parameter is loaded",
     links="deeplearning4j/deeplearning4j#3584",
-    unexplained="saving that differs from parameter to parameter",
 )
 class StateOfTheFirstParameterAlone(Momentum):
     def load_state_dict(self, state):
@@ -647,7 +613,7 @@ class MomentsInHalfPrecision(Adam):
         v[...] = v.astype(np.float16)
 
 
-@mistake("adam", "float16", unexplained="only the state is tried in half precision")
+@mistake("adam", "the step is rounded to float16")
 class StepInHalfPrecision(Adam):
     def apply(self, p, g, m, v, t):
         before = p.copy()

@@ -416,12 +416,7 @@ class RunningMeanOfFixedLength(Accumulating):
         return self.optimizer.params
 
 
-@mistake(
-    "gradient_accumulation(sgd)",
-    "update_every",
-    entry=131,
-    unexplained="what a missing gradient means is different as well",
-)
+@mistake("gradient_accumulation(sgd)", "update_every", "the variants count the calls", entry=131)
 class MomentumInEveryCall(Accumulating):
     """The buffer sees every gradient; every k-th step moves."""
 
@@ -726,9 +721,8 @@ class MomentumIsLostAtSynchronisation(LookingAhead):
 
 @mistake(
     "lookahead(sgd)",
-    "parameter",
+    "one step count, which advances with every parameter",
     links="lessw2020/Ranger-Deep-Learning-Optimizer#8",
-    unexplained="what it remembers from call to call is no state of the reference",
 )
 class CountAdvancesWithEveryParameter(LookingAhead):
     def step(self, grads):
@@ -741,12 +735,7 @@ class CountAdvancesWithEveryParameter(LookingAhead):
         return fast
 
 
-@mistake(
-    "lookahead(sgd)",
-    "counts also missing",
-    entry=141,
-    unexplained="what a missing gradient means for one layer alone",
-)
+@mistake("lookahead(sgd)", "counts the calls and acts on parameters without a gradient", entry=141)
 class ParametersWithoutGradientAreSynchronisedToo(LookingAhead):
     """One count for all, and all are synchronised when it is due."""
 
