@@ -13,7 +13,19 @@ from typing import Any, Final
 
 from refopt.layers import REQUIRED, Layer
 from refopt.optimizer import Optimizer, RuleConstructor, VariantConstructor
-from refopt.rules import adadelta, adagrad, adam, adamax, amsgrad, lion, nadam, radam, rmsprop, sgd
+from refopt.rules import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    amsgrad,
+    lion,
+    nadam,
+    radam,
+    rmsprop,
+    rprop,
+    sgd,
+)
 from refopt.variants import (
     accumulation,
     centralization,
@@ -50,6 +62,7 @@ RULES: Final[Mapping[str, RuleConstructor]] = {
     **_rules(2e-3, nadam),
     **_rules(1e-3, radam),
     **_rules(1e-3, rmsprop),
+    **_rules(1.0, rprop),
     **_rules(1e-2, sgd),
 }
 """The rules, with the learning rates that their sources recommend."""

@@ -122,6 +122,10 @@ class Adapter(ABC):
         """The canonical hyperparameters that the target takes; others stay as the spec has them."""
         return frozenset[str]().union(*(part.accepted() for part in self.parts))
 
+    def takes_rate(self, argument: str) -> bool:
+        """Whether its argument for the learning rate is one: of Rprop it is the first step size."""
+        return self.parts[0].arguments.get(argument, "lr") == "lr"
+
     @abstractmethod
     def start(self, params: Arrays, hyperparameters: Mapping[str, Any]) -> Session:
         """A fresh target on these parameters, with those canonical hyperparameters it takes."""

@@ -70,7 +70,8 @@ class PaddleAdapter(Adapter):
                     f"the target returned {type(optimizer).__name__}, "
                     "not a paddle.optimizer.Optimizer"
                 )
-        return PaddleSession(tensors, optimizers, names)
+        session = AdjustablePaddleSession if self.takes_rate("learning_rate") else PaddleSession
+        return session(tensors, optimizers, names)
 
 
 class PaddleSession:
@@ -92,9 +93,6 @@ class PaddleSession:
             self.optimizers[-1].step()
         return [_array(param) for param in self.params]
 
-    def set_lr(self, lr: float) -> None:
-        self.optimizers[0].set_lr(lr)
-
     # Copies, since an optimizer of Paddle shares the tensors of a state that it saves.
     def state_dict(self) -> Any:
         return [copy.deepcopy(optimizer.state_dict()) for optimizer in self.optimizers]
@@ -102,6 +100,13 @@ class PaddleSession:
     def load_state_dict(self, state: Any) -> None:
         for optimizer, own in zip(self.optimizers, state, strict=True):
             optimizer.set_state_dict(copy.deepcopy(own))
+
+
+class AdjustablePaddleSession(PaddleSession):
+    """An optimizer whose learning rate can be changed."""
+
+    def set_lr(self, lr: float) -> None:
+        self.optimizers[0].set_lr(lr)
 
 
 def _parameter(values: np.ndarray, name: str) -> Any:

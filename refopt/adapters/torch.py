@@ -51,7 +51,8 @@ class TorchAdapter(Adapter):
             raise TargetError(
                 f"the target returned {type(optimizer).__name__}, not a torch.optim.Optimizer"
             )
-        return TorchSession(tensors, optimizer)
+        session = AdjustableTorchSession if self.takes_rate("lr") else TorchSession
+        return session(tensors, optimizer)
 
 
 class TorchSession:
@@ -67,18 +68,22 @@ class TorchSession:
         self.optimizer.step()
         return [_array(param.detach()) for param in self.params]
 
-    def set_lr(self, lr: float) -> None:
-        for group in self.optimizer.param_groups:
-            old = group["lr"]
-            # A new tensor: the old one came in as an option and belongs to the caller.
-            group["lr"] = torch.full_like(old, lr) if isinstance(old, torch.Tensor) else lr
-
     # Copies, since an optimizer of torch shares the tensors of a state that it saves or loads.
     def state_dict(self) -> Any:
         return copy.deepcopy(self.optimizer.state_dict())
 
     def load_state_dict(self, state: Any) -> None:
         self.optimizer.load_state_dict(copy.deepcopy(state))
+
+
+class AdjustableTorchSession(TorchSession):
+    """An optimizer whose learning rate can be changed, in all parameter groups."""
+
+    def set_lr(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            old = group["lr"]
+            # A new tensor: the old one came in as an option and belongs to the caller.
+            group["lr"] = torch.full_like(old, lr) if isinstance(old, torch.Tensor) else lr
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
