@@ -39,7 +39,7 @@ def positions(form: str) -> list[Fraction]:
 
 def along(directions: list[float]) -> list[Fraction]:
     """Where the directions lead to from 4."""
-    return [4 - sum(map(Fraction, directions[: t + 1])) for t in range(len(directions))]
+    return [Fraction(4) - sum(map(Fraction, directions[: t + 1])) for t in range(len(directions))]
 
 
 def test_step_sizes() -> None:
