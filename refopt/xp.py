@@ -59,8 +59,12 @@ class Namespace(ABC):
         """``x`` where the condition (a Python bool or an array) holds, else ``y``."""
 
     @abstractmethod
-    def sum(self, x: Array) -> Array:
-        """The sum over all elements, 0-d."""
+    def sum(self, x: Array, axis: tuple[int, ...] | None = None) -> Array:
+        """The sum over all elements, 0-d, or over some axes, which stay as axes of length 1."""
+
+    @abstractmethod
+    def max(self, x: Array) -> Array:
+        """The largest element, 0-d; minus infinity where there is none."""
 
     @abstractmethod
     def mean(self, x: Array, axis: tuple[int, ...]) -> Array:
@@ -144,8 +148,15 @@ class ArrayNamespace(Namespace):
             return x if condition else y
         return self.library.where(condition, *self._matched(x, y))
 
-    def sum(self, x: Array) -> Array:
-        return self.library.sum(x)
+    def sum(self, x: Array, axis: tuple[int, ...] | None = None) -> Array:
+        if axis is None:
+            return self.library.sum(x)
+        return self.library.sum(x, axis=axis, keepdims=True)
+
+    def max(self, x: Array) -> Array:
+        if math.prod(x.shape) == 0:
+            return self.scalar_like(x, -math.inf)
+        return self.library.max(x)
 
     def mean(self, x: Array, axis: tuple[int, ...]) -> Array:
         return self.library.mean(x, axis=axis, keepdims=True)

@@ -137,6 +137,9 @@ def test_reductions_keep_to_their_axes() -> None:
     assert namespace(balls) is BALLS
     assert rounded(lambda: BALLS.sum(balls)) == 15
     assert rounded(lambda: BALLS.sum(Balls.exact(np.zeros((0, 2))))) == 0
+    assert rounded(lambda: BALLS.sum(balls, axis=(1,))).tolist() == [[3.0], [12.0]]
+    assert rounded(lambda: BALLS.max(balls)) == 5
+    assert rounded(lambda: BALLS.max(Balls.exact(-2.0))) == -2
     assert rounded(lambda: BALLS.mean(balls, axis=(1,))).tolist() == [[1.0], [4.0]]
     assert rounded(lambda: BALLS.mean(Balls.exact(2.0), axis=())) == 2
     assert BALLS.any(Balls.exact([[0.0, 0.0], [0.0, 2.0]]), axis=(1,)).tolist() == [[False], [True]]

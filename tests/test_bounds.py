@@ -559,6 +559,23 @@ def test_sums_and_means(format: Format, data: st.DataObject, flush: bool) -> Non
 
 
 @formats
+@given(data=st.data())
+def test_the_largest_element(format: Format, data: st.DataObject) -> None:
+    x, held = data.draw(arrays(format))
+    assert_admitted(BOUNDS.max(x), [max(held)])
+
+
+def test_the_largest_element_is_as_uncertain_as_those_that_it_may_be() -> None:
+    def largest(value: list[float], error: list[float]) -> tuple[float, float]:
+        found = BOUNDS.max(Bounded(np.array(value), np.array(error), FLOAT64))
+        return float(found.value), float(found.error)
+
+    assert largest([1.0, 5.0, 3.0], [9.0, 0.5, 0.25]) == (5.0, 9.0)
+    assert largest([1.0, 5.0, 3.0], [1.0, 0.5, 0.25]) == (5.0, 0.5)
+    assert largest([], []) == (-math.inf, 0.0)
+
+
+@formats
 def test_a_sum_may_lose_one_unit_an_addition(format: Format) -> None:
     terms = np.array([1.0, *[0.99 * format.unit] * 200]).astype(format.name)
     total = added([Fraction(float(term)) for term in terms], format, flush=False)

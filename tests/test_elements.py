@@ -66,6 +66,8 @@ def test_optimizers_compute_on_expressions_what_they_compute_on_numbers(expressi
 def test_norms_means_and_rows_are_those_of_the_elements() -> None:
     matrix = Elements([[X, 0], [0, 0]])
     assert values(EXACT.sum(matrix**2)) == [X**2]
+    assert values(EXACT.sum(matrix, axis=(1,))) == [X, 0]
+    assert values(EXACT.max(matrix)) == [X]
     assert values(EXACT.mean(matrix, axis=(1,))) == [X / 2, 0]
     assert values(EXACT.any(matrix, axis=(1,))) == [True, False]
     assert values(EXACT.any(matrix, axis=())) == [True, False, False, False]

@@ -13,7 +13,9 @@ from refopt.arithmetic.symbols import (
     SymbolsNamespace,
     any_in_row,
     exact,
+    largest,
     row_mean,
+    row_sum,
     total,
 )
 from refopt.catalog import build
@@ -40,6 +42,8 @@ def test_functions_are_those_of_sympy() -> None:
 
 def test_sums_and_means_stay_opaque() -> None:
     assert SYMBOLS.sum((X + Y) ** 2) == total(X**2 + 2 * X * Y + Y**2)
+    assert SYMBOLS.sum((X + Y) ** 2, axis=(1,)) == row_sum(X**2 + 2 * X * Y + Y**2)
+    assert SYMBOLS.max(X) == largest(X)
     assert SYMBOLS.mean(X, axis=(1,)) == row_mean(X)
     assert SYMBOLS.any(X, axis=(1,)) == sp.Eq(any_in_row(X), 1)
 

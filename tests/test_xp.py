@@ -54,7 +54,7 @@ FUNCTIONS: dict[str, list[tuple[Callable[[Any, Any, Any], Any], Callable[[Any, A
         )
     ],
 }
-ELSEWHERE = {"sum", "mean", "cos", "any", "ndim", "is_real", "floor_log", "pi"}
+ELSEWHERE = {"sum", "max", "mean", "cos", "any", "ndim", "is_real", "floor_log", "pi"}
 """What has a test of its own below."""
 
 
@@ -99,10 +99,23 @@ def test_sums_and_means_along_axes(backend: Backend) -> None:
     x = backend.asarray([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]], "float32")
     xp = namespace(x)
     assert same_bits(backend.numpy(xp.sum(x)), np.float32(36))
+    sums = np.array([[[10]], [[26]]], np.float32)
+    assert same_bits(backend.numpy(xp.sum(x, axis=(1, 2))), sums)
     means = np.array([[[2.5]], [[6.5]]], np.float32)
     assert same_bits(backend.numpy(xp.mean(x, axis=(1, 2))), means)
     assert same_bits(backend.numpy(xp.mean(x, axis=())), backend.numpy(x))
     assert xp.ndim(x) == 3
+
+
+def test_the_largest_element(backend: Backend) -> None:
+    for values, largest in (
+        ([[-3.0, -1.0], [-2.0, -4.0]], -1.0),
+        (5.0, 5.0),
+        ([1.0, math.nan], math.nan),
+        ([], -math.inf),
+    ):
+        x = backend.asarray(values, "float32")
+        assert same_bits(backend.numpy(namespace(x).max(x)), np.float32(largest))
 
 
 def test_any_along_axes(backend: Backend) -> None:

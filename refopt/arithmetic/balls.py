@@ -13,6 +13,7 @@ an exact integer too, since Python would round ``t / k``.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable
@@ -206,8 +207,12 @@ class BallsNamespace(Namespace):
             return x if condition else y
         return Balls(np.where(condition, _numbers(x), _numbers(y)))
 
-    def sum(self, x: Array) -> Array:
-        return Balls(_total(x.numbers, None, keepdims=False))
+    def sum(self, x: Array, axis: tuple[int, ...] | None = None) -> Array:
+        return Balls(_total(x.numbers, axis, keepdims=axis is not None))
+
+    def max(self, x: Array) -> Array:
+        numbers = list(x.numbers.flat)
+        return Balls(functools.reduce(_maximum, numbers) if numbers else arb.neg_inf())
 
     def mean(self, x: Array, axis: tuple[int, ...]) -> Array:
         count = math.prod(x.shape[i] for i in axis)

@@ -451,8 +451,15 @@ class BoundsNamespace(Namespace):
             error = np.where(truth.certain, error, either)[()]
         return Bounded(value, error, format)
 
-    def sum(self, x: Array) -> Array:
-        return self._total(x, tuple(range(x.ndim)), keepdims=False)
+    def sum(self, x: Array, axis: tuple[int, ...] | None = None) -> Array:
+        over = tuple(range(x.ndim)) if axis is None else axis
+        return self._total(x, over, keepdims=axis is not None)
+
+    def max(self, x: Array) -> Array:
+        least = np.max(x.value - x.error, initial=-math.inf)
+        contenders = x.value + x.error >= least
+        error = np.max(x.error, initial=0.0, where=contenders)
+        return Bounded(np.max(x.value, initial=-math.inf), error, x.format)
 
     def mean(self, x: Array, axis: tuple[int, ...]) -> Array:
         count = math.prod(x.shape[i] for i in axis)

@@ -122,8 +122,13 @@ class ElementsNamespace(Namespace):
             return x if condition else y
         return self._each(SYMBOLS.where, condition, x, y)
 
-    def sum(self, x: Array) -> Array:
+    def sum(self, x: Array, axis: tuple[int, ...] | None = None) -> Array:
+        if axis is not None:
+            return Elements(np.add.reduce(x.values, axis=axis, keepdims=True))
         return Elements(sp.Add(*x.values.ravel()))
+
+    def max(self, x: Array) -> Array:
+        return Elements(sp.Max(*x.values.ravel()))
 
     def mean(self, x: Array, axis: tuple[int, ...]) -> Array:
         count = int(np.prod([x.shape[i] for i in axis]))

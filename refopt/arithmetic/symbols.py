@@ -16,6 +16,14 @@ class total(sp.Function):  # noqa: N801  SymPy names functions as they print
     """The sum of a tensor's elements."""
 
 
+class largest(sp.Function):  # noqa: N801
+    """The largest of a tensor's elements."""
+
+
+class row_sum(sp.Function):  # noqa: N801
+    """The sum over all axes but the first."""
+
+
 class row_mean(sp.Function):  # noqa: N801
     """The mean over all axes but the first."""
 
@@ -52,8 +60,11 @@ class SymbolsNamespace(Namespace):
             return x if condition else y
         return sp.Piecewise((x, condition), (y, True))
 
-    def sum(self, x: Array) -> Array:
-        return total(sp.expand(x))
+    def sum(self, x: Array, axis: tuple[int, ...] | None = None) -> Array:
+        return total(sp.expand(x)) if axis is None else row_sum(sp.expand(x))
+
+    def max(self, x: Array) -> Array:
+        return largest(x)
 
     def mean(self, x: Array, axis: tuple[int, ...]) -> Array:
         return row_mean(x)

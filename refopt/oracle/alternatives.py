@@ -15,6 +15,8 @@ from itertools import combinations
 from typing import Final, NamedTuple
 
 from refopt.hyperparameters import DOMAINS, Interval
+from refopt.oracle.limits import of_call, of_quotient, of_ratio, of_return, of_update
+from refopt.oracle.reductions import of_elements, of_norm, of_reduction
 from refopt.oracle.scope import Kind, Scope
 from refopt.oracle.substitutes import Change, of_kind, of_name, of_number
 from refopt.oracle.trees import (
@@ -25,6 +27,7 @@ from refopt.oracle.trees import (
     complement,
     expression,
     named,
+    news_of,
     parts,
     put,
     simplified,
@@ -83,13 +86,16 @@ def _of_value(statement: ast.stmt, scope: Scope) -> Iterator[Change]:
     match statement:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
             yield from of_kind("state", _of_state(name, value, scope))
-            yield from of_kind("norm", _of_norm(name, value, scope))
+            yield from of_kind("norm", of_ratio(name, value, scope))
+            yield from of_kind("norm", of_norm(name, value))
+            yield from of_kind("limit", of_update(name, value, scope))
             yield from _within(value, scope, ())
         case ast.Assign(value=value):
             yield from _within(value, scope, ())
         case ast.Return(value=ast.expr() as value):
             if scope.identity is not None:
                 yield from of_kind("condition", _of_gates(value, scope.identity))
+            yield from of_kind("limit", of_return(value, scope))
             yield from _within(value, scope, ())
 
 
@@ -137,70 +143,6 @@ def _of_state(name: str, value: ast.expr, scope: Scope) -> Iterator[Change]:
         yield Change(f"{said(own)} starts at its first value instead of zero", start)
 
 
-def news_of(value: ast.expr) -> ast.expr | None:
-    """What a moving average averages: y in ``rate * x + weight * y``."""
-    match value:
-        case ast.BinOp(
-            left=ast.BinOp(op=ast.Mult()), op=ast.Add(), right=ast.BinOp(op=ast.Mult(), right=news)
-        ):
-            return news
-    return None
-
-
-def _is_quotient(value: ast.expr) -> bool:
-    match value:
-        case ast.BinOp(op=ast.Div()):
-            return True
-        case ast.Call(func=ast.Attribute(attr="where"), args=[_, first, second]):
-            return _is_quotient(first) or _is_quotient(second)
-    return False
-
-
-def _of_norm(name: str, value: ast.expr, scope: Scope) -> Iterator[Change]:
-    """Limits of ratios, and norms of other kinds."""
-    own = named(name)
-    if scope.kind(value) == "scalar" and _is_quotient(value):
-        one = ast.Constant(1.0)
-        yield Change(f"{said(own)} is at most 1", call("minimum", value, one))
-        yield Change(f"{said(own)} is at least 1", call("maximum", value, one))
-        if name != "factor":  # of clipping, which is near 1 or below it
-            limited = call("maximum", value, ast.Constant(0.01))
-            limited = call("minimum", limited, ast.Constant(10.0))
-            yield Change(f"{said(own)} is between 0.01 and 10", limited)
-    if not name.startswith("norm"):
-        return
-    yield Change(f"{said(own)} is at most 10", call("minimum", value, ast.Constant(10.0)))
-    match value:
-        case ast.Call(
-            func=ast.Attribute(attr="sqrt"),
-            args=[
-                ast.Call(
-                    func=ast.Attribute(attr="sum") as total, args=[ast.BinOp(left=x)]
-                ) as squares
-            ],
-        ):
-            magnitudes = ast.Call(total, [call("abs", x)], [])
-            yield Change(f"{said(own)} is the sum of absolute values", magnitudes)
-            ones = ast.BinOp(call("zeros_like", x), ast.Add(), ast.Constant(1))
-            mean = ast.BinOp(squares, ast.Div(), call("sum", ones))
-            yield Change(f"{said(own)} is the root of the mean, not of the sum", call("sqrt", mean))
-        case ast.Call(
-            func=ast.Attribute(attr="sqrt"),
-            args=[
-                ast.Call(
-                    func=ast.Name(id="sum"), args=[ast.GeneratorExp(elt=squares) as generator]
-                ) as total
-            ],
-        ):
-            assert isinstance(squares, ast.Call)
-            assert isinstance(squares.args[0], ast.BinOp)
-            roots = with_fields(generator, elt=call("sqrt", squares))
-            yield Change(f"{said(own)} is the sum of the norms", with_fields(total, args=[roots]))
-            magnitudes = call("sum", call("abs", squares.args[0].left))
-            added = with_fields(total, args=[with_fields(generator, elt=magnitudes)])
-            yield Change(f"{said(own)} is the sum of absolute values", added)
-
-
 # Expressions
 
 
@@ -223,6 +165,11 @@ def _of_expression(node: ast.expr, scope: Scope, path: Path) -> Iterator[Change]
             yield from of_kind("choice", _of_choice(node, function, arguments, scope))
             yield from of_kind("left out", _without_function(function, arguments))
             yield from of_kind("epsilon", _moved_outside(node, function, arguments))
+            yield from of_kind("norm", of_elements(node, scope))
+            yield from of_kind("norm", of_reduction(node))
+            yield from of_call(node, scope)
+        case ast.Call():
+            yield from of_kind("norm", of_reduction(node))
 
 
 _COMPARED: Final[dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]]] = {
@@ -249,7 +196,8 @@ def _of_operation(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
     yield from of_kind("operator", _with_another_operator(node, scope))
     yield from of_kind("factor", _averaged(node, scope))
     yield from of_kind("factor", _forgetting(node, scope))
-    yield from of_kind("norm", _reduced(node, scope))
+    yield from of_kind("norm", of_elements(node, scope))
+    yield from of_kind("limit", of_quotient(node))
     yield from of_kind("order", _ordered_otherwise(left, op, right))
     yield from of_kind("epsilon", _moved_inside(left, op, right))
     yield from of_kind("epsilon", _reciprocal(left, op, right))
@@ -300,16 +248,6 @@ def _forgetting(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
         ):
             squared = ast.BinOp(weight, ast.Pow(), ast.Constant(2))
             yield Change(f"the factor {said(weight)} twice", with_fields(node, left=squared))
-
-
-def _reduced(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
-    """One number for a whole parameter in place of squares of its elements."""
-    if isinstance(node.op, ast.Pow) and scope.states and scope.kind(node) == "array":
-        total = call("sum", node)
-        ones = ast.BinOp(call("zeros_like", node.left), ast.Add(), ast.Constant(1))
-        mean = ast.BinOp(total, ast.Div(), call("sum", ones))
-        for reduced, words in ((total, "sum"), (mean, "mean")):
-            yield Change(f"the {words} of {said(node)} over the parameter", reduced)
 
 
 def _ordered_otherwise(left: ast.expr, op: ast.operator, right: ast.expr) -> Iterator[Change]:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from refopt import layers as stages
 from refopt.layers import Function, Layer, Rule
 from refopt.optimizer import Optimizer
-from refopt.oracle.alternatives import Changed, news_of, of_statement, twice_of_statement
+from refopt.oracle.alternatives import Changed, of_statement, twice_of_statement
 from refopt.oracle.edited import (
     SUPPLIED,
     Change,
@@ -35,7 +35,7 @@ from refopt.oracle.edited import (
 )
 from refopt.oracle.scope import Kind, Scope, kind_of_argument, kind_of_hyperparameter
 from refopt.oracle.substitutes import COUNTS
-from refopt.oracle.trees import Renamed, expression, named
+from refopt.oracle.trees import Renamed, expression, named, news_of
 from refopt.oracle.wording import said, written
 from refopt.xp import Array, Namespace
 

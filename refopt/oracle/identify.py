@@ -26,6 +26,7 @@ from refopt.oracle.compositions import recompositions
 from refopt.oracle.edited import source
 from refopt.oracle.edits import Edit, LineEdit, edits
 from refopt.oracle.explanation import Difference, Explanation
+from refopt.oracle.gates import gates
 from refopt.oracle.identification import Identification, Outcome
 from refopt.oracle.observation import (
     Hypothesis,
@@ -36,7 +37,7 @@ from refopt.oracle.observation import (
 )
 from refopt.oracle.pairs import Screen, promising, together
 from refopt.oracle.reproduction import Reproduction
-from refopt.oracle.sieve import DOES_NOT_RUN, Sieve, TimeIsOverError
+from refopt.oracle.sieve import DOES_NOT_RUN, Sieve, TimeIsOverError, quiet
 from refopt.oracle.stepping import losses, stepping_edits
 from refopt.oracle.subject import asked, described, subject_of
 from refopt.oracle.wording import written
@@ -195,11 +196,12 @@ class Search:
     def _confirmed(self, stage: Iterable[Candidate]) -> list[Explanation]:
         hits: list[tuple[Candidate, float]] = []
         try:
-            for candidate in stage:
-                if self.sieve.passes(candidate.hypothesis):
-                    worst = confirmed(candidate.hypothesis, self.seen)
-                    if worst is not None:
-                        hits.append((candidate, worst))
+            with quiet():
+                for candidate in stage:
+                    if self.sieve.passes(candidate.hypothesis):
+                        worst = confirmed(candidate.hypothesis, self.seen)
+                        if worst is not None:
+                            hits.append((candidate, worst))
         except TimeIsOverError:
             self.is_over = True
         if not hits:
@@ -222,6 +224,7 @@ class Search:
         nearest = sorted(forms[asked:], key=lambda form: -self.sieve.share(form.hypothesis))
         first, *others = [*forms[:asked], *nearest]
         yield self._changed(first)
+        yield self._gated(first)
         yield chain.from_iterable(map(self._changed, others[:NEIGHBOURS]))
         # in 16 bits so many pairs are near that none of them explains anything
         if asked and FORMATS[self.seen.dtype].unit <= FLOAT32.unit:
@@ -236,6 +239,16 @@ class Search:
         for words, reload in losses(optimizer).items():
             lost = Difference.of("saving and loading", 0, "", "", words)
             yield form.changed(Hypothesis(optimizer, reload=reload), lost)
+
+    def _gated(self, form: Candidate) -> Iterator[Candidate]:
+        """A form with one change that holds only where a hyperparameter is zero, or is not."""
+        for gate, sieve in gates(form.hypothesis, self.sieve):
+            screen = Screen.of(form.hypothesis, sieve)
+            for edit in all_edits(form.hypothesis.optimizer):
+                is_near = not isinstance(edit, LineEdit) or screen.passes((edit,))
+                if is_near and sieve.passes(form.with_edits(edit).hypothesis):
+                    yield form.with_edits(gate.around(edit))
+            self.sieve.tried += sieve.tried
 
     def _changed_twice(self, form: Candidate) -> Iterator[Iterator[Candidate]]:
         """A form with two changes, the likelier ones first, as long as there is time."""

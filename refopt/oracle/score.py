@@ -29,6 +29,7 @@ from refopt.oracle.equivalence import is_equivalent
 from refopt.oracle.matrix import example
 from refopt.oracle.observation import Reached, bounded, stepped
 from refopt.oracle.probes import Probe, probes
+from refopt.oracle.sieve import quiet
 
 PINS: Final[tuple[Mapping[str, Any], ...]] = (
     {"k": 1},
@@ -237,17 +238,23 @@ def _leaves_bounds(
     """Whether an edited optimizer, in plain float64, is ever further off than the bound."""
     base = optimizer.with_hyperparameters(**_given(optimizer, probe, pins))
     try:
-        changed = edit.apply(base)
-        params = [np.asarray(p, np.float64) for p in probe.params]
-        state = changed.init(params)
-        for step, (gradients, rate) in enumerate(zip(probe.gradients, probe.rates, strict=True)):
-            grads = [None if g is None else np.asarray(g, np.float64) for g in gradients]
-            params, state = changed.step(params, grads, state, lr=base.lr * rate)
-            for got, within in zip(params, expected[step], strict=True):
-                if got.dtype.kind != "f" or np.max(distance(got, within), initial=0) > 1:
-                    return True
+        with quiet():
+            return _strays(edit.apply(base), base.lr, probe, expected)
     except (ArithmeticError, ValueError, TypeError, AttributeError, IndexError):
         return True  # it does not even run
+
+
+def _strays(
+    changed: Optimizer, lr: float, probe: Probe, expected: Sequence[Sequence[Bounded]]
+) -> bool:
+    params = [np.asarray(p, np.float64) for p in probe.params]
+    state = changed.init(params)
+    for step, (gradients, rate) in enumerate(zip(probe.gradients, probe.rates, strict=True)):
+        grads = [None if g is None else np.asarray(g, np.float64) for g in gradients]
+        params, state = changed.step(params, grads, state, lr=lr * rate)
+        for got, within in zip(params, expected[step], strict=True):
+            if got.dtype.kind != "f" or np.max(distance(got, within), initial=0) > 1:
+                return True
     return False
 
 

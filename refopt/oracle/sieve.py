@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +22,14 @@ from refopt.oracle.run import Trace
 
 DOES_NOT_RUN: Final = (ArithmeticError, ValueError, TypeError, AttributeError, LookupError)
 """What a changed line may raise."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without NumPy's warnings: that the mean of nothing is NaN is nothing to tell the user."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
 
 
 class TimeIsOverError(Exception):
@@ -97,6 +109,13 @@ class Sieve:
         self.tried = 0
         self.ends = math.inf
         self._bases: dict[tuple[int, str], Optimizer] = {}
+
+    def among(self, ids: Collection[str]) -> Sieve:
+        """One that runs the probes of these ids alone, and has tried nothing yet."""
+        few = copy(self)
+        few.runs = [(probe, trace) for probe, trace in self.runs if probe.id in ids]
+        few.tried = 0
+        return few
 
     def count(self) -> None:
         """Counts a hypothesis.

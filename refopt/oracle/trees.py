@@ -128,6 +128,16 @@ def parts(node: ast.expr) -> Iterator[tuple[str, ast.expr | list[ast.expr]]]:
             yield "elt", element
 
 
+def news_of(value: ast.expr) -> ast.expr | None:
+    """What a moving average averages: y in ``rate * x + weight * y``."""
+    match value:
+        case ast.BinOp(
+            left=ast.BinOp(op=ast.Mult()), op=ast.Add(), right=ast.BinOp(op=ast.Mult(), right=news)
+        ):
+            return news
+    return None
+
+
 class Renamed(ast.NodeTransformer):
     """Puts an expression in place of a name."""
 

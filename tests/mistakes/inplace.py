@@ -262,7 +262,7 @@ class MaximumOfTwoSteps(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / denominator
 
 
-@mistake("amsgrad", "xp.max(", "element", unexplained="no maximum over a parameter is tried")
+@mistake("amsgrad", "xp.max(", "largest element")
 class MaximumOverTheTensor(Optimizer):
     """One maximum for all elements."""
 
@@ -617,12 +617,7 @@ class StartsAtTheFirstSquare(Optimizer):
         p -= lr * s["buffer"]
 
 
-@mistake(
-    "rmsprop",
-    "momentum == 0",
-    "eps",
-    unexplained="two formulas, of which a hyperparameter chooses one",
-)
+@mistake("rmsprop", "epsilon inside the root", "where momentum != 0")
 class EpsilonMovesWithMomentum(Optimizer):
     """Two code paths: epsilon is inside the root where there is momentum."""
 
@@ -763,13 +758,7 @@ class DecayInTheFirstMomentAlone(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / denominator
 
 
-@mistake(
-    "l2(sgd)",
-    "momentum",
-    "weight_decay",
-    links="ml-explore/mlx#440",
-    unexplained="a layer that depends on a hyperparameter of another",
-)
+@mistake("l2(sgd)", "without l2, but only where momentum is zero", links="ml-explore/mlx#440")
 class NoDecayWithoutMomentum(Optimizer):
     """Returns before the decay where there is no momentum."""
 

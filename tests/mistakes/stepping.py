@@ -640,7 +640,7 @@ class StepsAreClipped(Adam):
         p[...] = np.clip(p, before - self.lr, before + self.lr)
 
 
-@mistake("adam", "v_hat", "xp.maximum", unexplained="no floor of a state is tried")
+@mistake("adam", "the second moment is left at least 1e-08")
 class SecondMomentIsFloored(Adam):
     """The second moment is never below 1e-8."""
 
