@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import refopt
 
-MODULES = ("adam", "decay", "descent", "wrapped")
+MODULES = ("adam", "algebra", "architectures", "decay", "descent", "wrapped")
 CONTROLS = [c for name in MODULES for c in import_module(f"controls.{name}").CONTROLS]
 
 

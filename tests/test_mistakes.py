@@ -20,6 +20,8 @@ MODULES = (
     "hidden",
     "inplace",
     "pairs",
+    "reports_adam",
+    "reports_descent",
     "sgd",
     "stepping",
     "wrappers",
