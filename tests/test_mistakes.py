@@ -22,6 +22,7 @@ MODULES = (
     "pairs",
     "reports_adam",
     "reports_descent",
+    "reports_memory",
     "sgd",
     "stepping",
     "wrappers",

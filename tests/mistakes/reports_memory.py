@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import ml_dtypes
 import numpy as np
 
@@ -51,13 +53,21 @@ class Adam(Target):
 # Saving and loading
 
 
-@mistake("adam", links="thinking-machines-lab/tinker-feedback#127 NM512/dreamerv3-torch#38")
+@mistake(
+    "adam",
+    "no state is saved",
+    links="thinking-machines-lab/tinker-feedback#127 NM512/dreamerv3-torch#38",
+)
 class LoadingDoesNothing(Adam):
     def load_state_dict(self, state):
         pass
 
 
-@mistake("adam", links="KempnerInstitute/KempnerForge#115")
+@mistake(
+    "adam",
+    "the state arrays are not saved, the step count is",
+    links="KempnerInstitute/KempnerForge#115",
+)
 class MomentsAreDropped(Adam):
     """The count of steps is loaded, and no moment."""
 
@@ -65,7 +75,9 @@ class MomentsAreDropped(Adam):
         self.t = list(state[2])
 
 
-@mistake("adam", links="ultralytics/ultralytics#24085")
+@mistake(
+    "adam", "the state is rounded to float16 by loading", links="ultralytics/ultralytics#24085"
+)
 class SavedInHalfPrecision(Adam):
     def state_dict(self):
         m, v, t = super().state_dict()
@@ -79,7 +91,11 @@ class SavedInHalfPrecision(Adam):
         )
 
 
-@mistake("adam", links="ultralytics/ultralytics#24085")
+@mistake(
+    "adam",
+    links="ultralytics/ultralytics#24085",
+    unexplained="one state array is rounded by saving, the other is not",
+)
 class SecondMomentIsSavedInHalfPrecision(Adam):
     def state_dict(self):
         m, v, t = super().state_dict()
@@ -90,13 +106,13 @@ class SecondMomentIsSavedInHalfPrecision(Adam):
         super().load_state_dict((m, [x.astype(np.float32) for x in v], t))
 
 
-@mistake("adam", links="paiml/entrenar#257")
+@mistake("adam", "the step count is not saved", links="paiml/entrenar#257")
 class CountIsNotSaved(Adam):
     def load_state_dict(self, state):
         self.m, self.v = list(state[0]), list(state[1])
 
 
-@mistake("adam")
+@mistake("adam", unexplained="one state array is loaded for another")
 class SecondMomentIsLoadedTwice(Adam):
     """A slip of the key: both moments are read from the first."""
 
@@ -106,7 +122,9 @@ class SecondMomentIsLoadedTwice(Adam):
 
 
 @mistake(
-    "sgd(dampening=0.0)", links="AlexeyAB/darknet#6720 kevinzakka/recurrent-visual-attention#8"
+    "sgd(dampening=0.0)",
+    "the momentum buffer is not saved",
+    links="AlexeyAB/darknet#6720 kevinzakka/recurrent-visual-attention#8",
 )
 class BuffersAreNotSaved(Target):
     def __init__(self, params, *, lr, momentum):
@@ -131,7 +149,11 @@ class BuffersAreNotSaved(Target):
         self.lr, self.momentum = state["lr"], state["momentum"]
 
 
-@mistake("sgd(dampening=0.0)", links="TensorAuto/OpenTau#185 NVIDIA/Megatron-LM#1359")
+@mistake(
+    "sgd(dampening=0.0)",
+    links="TensorAuto/OpenTau#185 NVIDIA/Megatron-LM#1359",
+    unexplained="the parameters are rounded by saving",
+)
 class MasterWeightsAreRounded(Target):
     """Keeps its own copy of the parameters, and loads it through bfloat16."""
 
@@ -163,12 +185,20 @@ class MasterWeightsAreRounded(Target):
 # Precision
 
 
-@mistake("sgd(momentum=0.0)", links="workofart/ml-by-hand#85")
+@mistake(
+    "sgd(momentum=0.0)",
+    links="workofart/ml-by-hand#85",
+    unexplained="no parameter is tried in a shorter format",
+)
 def parameters_in_bfloat16(theta, g, t, s, *, lr):
     return (theta - lr * g).astype(ml_dtypes.bfloat16).astype(theta.dtype)
 
 
-@mistake("adam", links="FluxML/Optimisers.jl#215 tinygrad/tinygrad#10387")
+@mistake(
+    "adam",
+    "the state is kept in bfloat16",
+    links="FluxML/Optimisers.jl#215 tinygrad/tinygrad#10387",
+)
 class MomentsInBfloat16(Adam):
     def update(self, i, g):
         super().update(i, g)
@@ -177,14 +207,22 @@ class MomentsInBfloat16(Adam):
             moments[i] = x.astype(ml_dtypes.bfloat16).astype(x.dtype)
 
 
-@mistake("adam", links="tenstorrent/tt-metal#55935")
+@mistake(
+    "adam",
+    links="tenstorrent/tt-metal#55935",
+    unexplained="no hyperparameter is tried in a shorter format",
+)
 class BetasInBfloat16(Adam):
     def __init__(self, params, *, lr, beta1, beta2, eps):
         beta1, beta2 = (float(ml_dtypes.bfloat16(b)) for b in (beta1, beta2))
         super().__init__(params, lr=lr, beta1=beta1, beta2=beta2, eps=eps)
 
 
-@mistake("adam", links="google-deepmind/optax#1754 matanbt/TROPT#8")
+@mistake(
+    "adam",
+    links="google-deepmind/optax#1754 matanbt/TROPT#8",
+    unexplained="no hyperparameter is tried in a shorter format",
+)
 class EpsilonInHalfPrecision(Adam):
     """1e-8 is zero in float16, and then 0/0 is no number."""
 
@@ -192,7 +230,11 @@ class EpsilonInHalfPrecision(Adam):
         super().__init__(params, lr=lr, beta1=beta1, beta2=beta2, eps=np.float32(np.float16(eps)))
 
 
-@mistake("sgd(momentum=0.0)", links="Lightning-AI/pytorch-lightning#4715")
+@mistake(
+    "sgd(momentum=0.0)",
+    links="Lightning-AI/pytorch-lightning#4715",
+    unexplained="no gradient is tried in a shorter format",
+)
 def gradients_in_half_precision(theta, g, t, s, *, lr):
     return theta - lr * g.astype(np.float16).astype(theta.dtype)
 
@@ -200,7 +242,9 @@ def gradients_in_half_precision(theta, g, t, s, *, lr):
 # Learning rate
 
 
-@mistake("adam", links="SPOClab-ca/dn3#6")
+@mistake(
+    "adam", links="SPOClab-ca/dn3#6", unexplained="a new learning rate is taken for the default"
+)
 class RateBecomesTheDefault(Adam):
     """Whoever sets a learning rate gets 0.001."""
 
@@ -208,13 +252,21 @@ class RateBecomesTheDefault(Adam):
         self.lr = 1e-3
 
 
-@mistake("adam", links="deeplearning4j/deeplearning4j#2317")
+@mistake(
+    "adam",
+    "the learning rate stays as it was at the start",
+    links="deeplearning4j/deeplearning4j#2317",
+)
 class RateNeverArrives(Adam):
     def set_lr(self, lr):
         self.config = {"lr": lr}
 
 
-@mistake("adam", links="dotnet/TorchSharp#414")
+@mistake(
+    "adam",
+    links="dotnet/TorchSharp#414",
+    unexplained="a new learning rate is taken for a factor of the old one",
+)
 class RateMultiplies(Adam):
     """Takes the new rate for a factor of the old one."""
 
@@ -225,7 +277,11 @@ class RateMultiplies(Adam):
 # Loops over parameters
 
 
-@mistake("adam", links="Shubham-cyber-prog/100-Days-Of-Web-Development-ECWoC26#1575")
+@mistake(
+    "adam",
+    "the step count is shared and advances with every parameter",
+    links="Shubham-cyber-prog/100-Days-Of-Web-Development-ECWoC26#1575",
+)
 class OneCountForEveryTensor(Adam):
     def step(self, grads):
         for i, g in enumerate(grads):
@@ -235,7 +291,11 @@ class OneCountForEveryTensor(Adam):
         return self.params
 
 
-@mistake("adam", links="ddbourgin/numpy-ml#96")
+@mistake(
+    "adam",
+    links="ddbourgin/numpy-ml#96",
+    unexplained="moments under a name, anew where another shape comes",
+)
 class MomentsByKindOfParameter(Adam):
     """Kept under ``W`` or ``b``, so that whatever has the same shape shares them."""
 
@@ -253,7 +313,11 @@ class MomentsByKindOfParameter(Adam):
         self.cache[key] = self.m[i], self.v[i]
 
 
-@mistake("adam", links="deepspeedai/DeepSpeed#3109 deepspeedai/DeepSpeed#503")
+@mistake(
+    "adam",
+    links="deepspeedai/DeepSpeed#3109 deepspeedai/DeepSpeed#503",
+    unexplained="another formula for what fills no vector of four",
+)
 class TailWithoutCorrection(Adam):
     """What fills no vector of four goes through another loop, which forgets the correction."""
 
@@ -267,7 +331,11 @@ class TailWithoutCorrection(Adam):
         self.params[i] = new.reshape(old.shape)
 
 
-@mistake("adam", links="hpcaitech/ColossalAI#633")
+@mistake(
+    "adam",
+    "only as many elements are written as the first axis is long",
+    links="hpcaitech/ColossalAI#633",
+)
 class OnlyTheFirstAxis(Adam):
     """``size(0)`` where the number of elements was meant."""
 
@@ -280,7 +348,7 @@ class OnlyTheFirstAxis(Adam):
         self.params[i] = new.reshape(old.shape)
 
 
-@mistake("adam", links="mlverse/torch#821")
+@mistake("adam", "a missing gradient ends the step", links="mlverse/torch#821")
 class EmptyParametersEndTheLoop(Adam):
     """``return`` where ``continue`` was meant: parameters behind an absent gradient stay."""
 
@@ -293,7 +361,7 @@ class EmptyParametersEndTheLoop(Adam):
         return self.params
 
 
-@mistake("adam", links="KellerJordan/Muon#54")
+@mistake("adam", "a missing gradient is taken for zero", links="KellerJordan/Muon#54")
 class MissingGradientsAreZero(Adam):
     def step(self, grads):
         return super().step(
@@ -301,20 +369,7 @@ class MissingGradientsAreZero(Adam):
         )
 
 
-@mistake("adam", links="PennyLaneAI/pennylane#1928")
-class MomentsOfTheFirst(Adam):
-    """The index of the moments is never advanced; shapes that differ start anew."""
-
-    def update(self, i, g):
-        shared = self.m[0], self.v[0]
-        if i and shared[0].shape == g.shape:
-            self.m[i], self.v[i] = shared
-        super().update(i, g)
-        if i and shared[0].shape == g.shape:
-            self.m[0], self.v[0] = self.m[i], self.v[i]
-
-
-@mistake("sgd(dampening=0.0)", links="raven-ml/raven#19")
+@mistake("sgd(dampening=0.0)", "the caller's own array", links="raven-ml/raven#19")
 class BufferIsTheGradient(Target):
     """Without a copy, so that the caller's next gradient is found in the buffer."""
 
@@ -334,8 +389,18 @@ class BufferIsTheGradient(Target):
     def set_lr(self, lr):
         self.lr = lr
 
+    def state_dict(self):
+        return copy.deepcopy(self.buffers)
 
-@mistake("adam", links="yangluo7/CAME#2")
+    def load_state_dict(self, state):
+        self.buffers = copy.deepcopy(state)
+
+
+@mistake(
+    "adam",
+    links="yangluo7/CAME#2",
+    unexplained="what is kept of the first moment is multiplied by the learning rate and corrected",
+)
 class StepIsTheMoment(Adam):
     """The step is scaled in place, in the array of the first moment."""
 
