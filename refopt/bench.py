@@ -3,7 +3,8 @@
 How to read the result. A machine is never quiet and never the same twice, so nanoseconds are worth
 little on their own, and ratios of times from two runs nothing. Here all contenders are in memory at
 once and take turns, a round at a time, each round beginning with another one; what is compared is
-the median over the rounds of the ratio of two times of the same round. ``copy`` copies one array of
+the median over the rounds of the ratio of two times of the same round. Before each turn there is a
+pause, in which the threads of the one before go to sleep. ``copy`` copies one array of
 the parameters' size: 8 bytes a parameter in float32, where a step of AdamW reads and writes 28 and
 one of SGD with momentum 20, by one thread. The first step of ``numba`` includes compiling, unless
 the code was still on disk. Extra memory is how far the resident memory of the process rises during
@@ -12,13 +13,14 @@ a step, which Linux alone tells.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +40,13 @@ Step = Callable[[], object]
 SECONDS: Final = 5e-3
 """What one measurement takes at least: shorter steps are repeated."""
 
+PAUSE: Final = 5e-3
+"""Seconds before a measurement: OpenMP's threads wait for work by running for a while."""
+
+QUICK: Final = (10_000, 1_000_000, 10_000_000)
+FULL: Final = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
+"""The sizes of one tensor, in parameters."""
+
 OPTIMIZERS: Final = {"adamw": "adamw", "sgd": "sgd(momentum=0.9)"}
 """What is measured, by a name that is also torch's and optax's."""
 
@@ -54,7 +63,7 @@ RATIOS: Final = (
 """Which contenders are compared."""
 
 PACKAGES: Final = {"numba": "numba", "torch": "torch", "optax": "optax"}
-"""What has to be installed for contenders whose names begin so."""
+"""What has to be there for contenders whose names begin so."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def absent() -> list[str]:
-    """The packages that are not installed, whose contenders are left out."""
+    """The packages that cannot be imported, whose contenders are left out."""
     return [package for package in PACKAGES.values() if not _installed(package)]
 
 
@@ -185,6 +194,7 @@ def compare(
 
 def _timed(step: Step, repeats: int) -> float:
     """Seconds of a step."""
+    time.sleep(PAUSE)
     began = time.perf_counter()
     for _ in range(repeats):
         step()
@@ -269,8 +279,13 @@ def _optax(optimizer: str, params: Arrays, grads: Arrays) -> Step:
     return step
 
 
+@cache
 def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+    try:
+        importlib.import_module(package)
+    except (ImportError, OSError):  # the latter from a package whose libraries are not there
+        return False
+    return True
 
 
 def _status(key: str) -> int | None:

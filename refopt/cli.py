@@ -302,8 +302,12 @@ def bench(
         list[str] | None, typer.Argument(help="adamw, sgd; default: both.")
     ] = None,
     sizes: Annotated[
-        str, typer.Option(help="Of one tensor, separated by commas.")
-    ] = "1e4,1e5,1e6,1e7,1e8",
+        str | None,
+        typer.Option(help="Of one tensor, separated by commas; default: 1e4,1e6,1e7."),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="The sizes from 1e4 to 1e8, which takes minutes.")
+    ] = False,
     rounds: Annotated[int, typer.Option(min=1, help="In which all take turns.")] = 9,
     json_: _Json = None,
 ) -> None:
@@ -316,8 +320,12 @@ def bench(
     chosen = optimizers or list(bench.OPTIMIZERS)
     if unknown := set(chosen) - set(bench.OPTIMIZERS):
         _fail(f"{', '.join(sorted(unknown))} is not measured; give {' or '.join(bench.OPTIMIZERS)}")
+    if full and sizes is not None:
+        _fail("give --sizes or --full, not both")
+    counts = list(bench.FULL if full else bench.QUICK)
     try:
-        counts = [int(float(size)) for size in sizes.split(",")]
+        if sizes is not None:
+            counts = [int(float(size)) for size in sizes.split(",")]
     except (ValueError, OverflowError):
         counts = [0]
     if min(counts) < 1:
@@ -330,7 +338,7 @@ def bench(
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     console.print(f"refopt {about['refopt']} on {about['cores']} cores, {versions}")
     found: list[bench.Comparison] = []
-    left_out = [f"{name} is not installed: it was not measured" for name in bench.absent()]
+    left_out = [f"{name} cannot be imported: it was not measured" for name in bench.absent()]
     for one in bench.comparisons(chosen, counts, rounds):
         if isinstance(one, str):
             left_out.append(one)

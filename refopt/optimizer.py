@@ -106,11 +106,17 @@ class Optimizer:
         gradients = flattened(grads)
         _check_fit(thetas, gradients, state)
         self._check_own(state)
+        return thetas, gradients, self.learning_rate(lr)
+
+    def learning_rate(self, lr: Hyperparameter | None) -> Hyperparameter:
+        """The one that a step is given, or the optimizer's own.
+
+        Raises:
+            ValueError: it lies outside its domain.
+        """
         if lr is None:
-            lr = self.lr
-        elif isinstance(lr, int | float):
-            lr = validated("step", {"lr": lr})["lr"]
-        return thetas, gradients, lr
+            return self.lr
+        return validated("step", {"lr": lr})["lr"] if isinstance(lr, int | float) else lr
 
     def advanced(
         self,

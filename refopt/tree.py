@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 Tree = Any
@@ -20,11 +19,11 @@ def flattened(tree: Tree) -> dict[str, Any]:
     Raises:
         ValueError: two leaves have the same name.
     """
+    children = _children(tree)
+    if children is None:
+        return {"": tree}
     leaves: dict[str, Any] = {}
-    for name, leaf in _walk(tree, ()):
-        if name in leaves:
-            raise ValueError(f"two parameters are named {name!r}; rename a key that contains a dot")
-        leaves[name] = leaf
+    _gather(children, "", leaves)
     return leaves
 
 
@@ -33,13 +32,16 @@ def rebuilt(tree: Tree, leaves: dict[str, Any]) -> Tree:
     return _mapped(tree, (), leaves)
 
 
-def _walk(tree: Tree, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    children = _children(tree)
-    if children is None:
-        yield ".".join(path), tree
-    else:
-        for key, child in children:
-            yield from _walk(child, (*path, key))
+def _gather(children: list[tuple[str, Tree]], path: str, leaves: dict[str, Any]) -> None:
+    for key, child in children:
+        name = path + key
+        inside = _children(child)
+        if inside is not None:
+            _gather(inside, f"{name}.", leaves)
+        elif name in leaves:
+            raise ValueError(f"two parameters are named {name!r}; rename a key that contains a dot")
+        else:
+            leaves[name] = child
 
 
 def _mapped(tree: Tree, path: tuple[str, ...], leaves: dict[str, Any]) -> Tree:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ def _engines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The frameworks' thread pools would outlive the test."""
     monkeypatch.setattr(bench, "_installed", lambda package: package not in ("torch", "optax"))
     monkeypatch.setattr(bench, "SECONDS", 1e-6)
+    monkeypatch.setattr(bench, "PAUSE", 0.0)
 
 
 @pytest.mark.parametrize("optimizer", bench.OPTIMIZERS)
@@ -36,6 +38,35 @@ def test_a_transformer_has_200_tensors() -> None:
     assert sum(int(np.prod(shape)) for shape in bench.transformer()) == 3_462_632
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sizes"), [([], bench.QUICK), (["--full"], bench.FULL), (["--sizes", "7"], (7,))]
+)
+def test_sizes_are_few_unless_more_are_wanted(
+    arguments: list[str], sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def comparisons(*given: Any) -> list[Any]:
+        asked.extend(given)
+        return []
+
+    monkeypatch.setattr(bench, "comparisons", comparisons)
+    result = CliRunner().invoke(app, ["bench", "adamw", *arguments])
+    assert result.exit_code == 0, result.output
+    assert asked == [["adamw"], list(sizes), 9]
+
+
+def test_a_package_that_breaks_when_imported_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    (tmp_path / "broken_package.py").write_text("raise OSError('libgomp.so.1 is not there')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not bench._installed("broken_package")
+    assert not bench._installed("no_such_package")
+    assert bench._installed("json")
+
+
 def test_what_does_not_fit_into_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "_free_memory", lambda: 10_000_000)
     assert not bench.too_large("adamw", [(1_000,)])
@@ -50,7 +81,7 @@ def test_the_command_prints_tables_and_writes_json(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "10 parameters, one tensor" in result.output
-    assert "torch is not installed: it was not measured" in result.output
+    assert "torch cannot be imported: it was not measured" in result.output
     written = json.loads(path.read_text())
     assert [c["workload"] for c in written["comparisons"]] == [
         "one of 10",
@@ -59,8 +90,8 @@ def test_the_command_prints_tables_and_writes_json(tmp_path: Path) -> None:
     ]
     assert [m["name"] for m in written["comparisons"][0]["measured"]] == ENGINES
     assert written["left_out"] == [
-        "torch is not installed: it was not measured",
-        "optax is not installed: it was not measured",
+        "torch cannot be imported: it was not measured",
+        "optax cannot be imported: it was not measured",
     ]
 
 
@@ -69,6 +100,7 @@ def test_the_command_prints_tables_and_writes_json(tmp_path: Path) -> None:
     [
         (["lion"], "lion is not measured; give adamw or sgd"),
         (["--sizes", "many"], "--sizes many: give numbers of parameters such as 1e4,1e6"),
+        (["--sizes", "1e4", "--full"], "give --sizes or --full, not both"),
         (["--sizes", "0"], "--sizes 0: give numbers of parameters"),
     ],
 )

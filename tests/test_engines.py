@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 import refopt
 from refopt.catalog import RULES, build
-from refopt.engines import compiled, host
+from refopt.engines import blocked, compiled, host
 from refopt.engines.engine import EngineError
 from refopt.optimizer import Optimizer
 
@@ -47,11 +48,19 @@ SHAPES = {
     "nothing": (0, 3),
     "column": (6, 1),
     "cube": (3, 4, 5),
-    "blocks": (33_000,),  # more elements than a block has
-    "rows": (2, 33_000),  # rows longer than a block
+    "blocks": (9_000,),  # more elements than a block has
+    "rows": (2, 9_000),  # rows longer than a block
 }
+TRUE_MOST = blocked.MOST
 PIECES = {"pieces": (70_001,), "long rows": (3, 40_000)}
 """More elements than exist at a time of what is reduced."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_blocks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocked, "MOST", 1 << 12)
+        yield
 
 
 def drawn(shapes: Mapping[str, tuple[int, ...]], dtype: str, seed: int) -> Arrays:
@@ -136,6 +145,15 @@ def test_compiled_loops_have_the_bits_of_the_optimizer(expression: str, dtype: s
 @pytest.mark.parametrize("expression", ["lamb", "lars", *STACKS])
 def test_reductions_in_pieces_have_the_bits_of_the_optimizer(expression: str, engine: str) -> None:
     assert_agrees(build(expression), engine, "float32", PIECES, steps=3)
+
+
+@pytest.mark.parametrize("expression", ["adamw", "sgd(momentum=0.9)", "lazy(adam)"])
+def test_blocks_of_their_true_size_have_the_bits_of_the_optimizer(
+    expression: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocked, "MOST", TRUE_MOST)
+    shapes = {"large": (2 * TRUE_MOST + 7,), "rows": (2, TRUE_MOST + 3)}
+    assert_agrees(build(expression), "blocked", "float32", shapes, steps=2)
 
 
 STACKED = st.recursive(
@@ -315,6 +333,128 @@ def test_parameters_left_alone_by_name() -> None:
     optimizer = refopt.weight_decay(refopt.adam(), 0.1, exclude=lambda name: "v" in name)
     for engine in ("blocked", "numba"):
         assert_agrees(optimizer, engine, "float32", SHAPES)
+
+
+# Arrays that come again
+
+
+CHANGES: dict[str, Callable[[Arrays, Arrays, Any], Any]] = {
+    "another gradient": lambda params, grads, state: grads.update(w=-grads["w"]),
+    "columns first": lambda params, grads, state: grads.update(w=np.asfortranarray(grads["w"])),
+    "missing": lambda params, grads, state: grads.update(v=None),
+    "read-only": lambda params, grads, state: grads["w"].setflags(write=False),
+    "the parameter": lambda params, grads, state: grads.update(w=params["w"]),
+    "in the parameter": lambda params, grads, state: grads.update(w=params["w"][::-1]),
+    "another parameter": lambda params, grads, state: params.update(w=-params["w"]),
+    "another state": lambda params, grads, state: state.update(v=copy.deepcopy(state["v"])),
+    "another count": lambda params, grads, state: state["v"].update(t=1),
+    "another order": lambda params, grads, state: params.update(w=params.pop("w")),
+    "fewer parameters": lambda params, grads, state: [x.pop("w") for x in (params, grads, state)],
+}
+"""What may happen to parameters, gradients and state between two steps."""
+
+
+@pytest.mark.parametrize("engine", ["blocked", "numba"])
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("expression", ["adamw", "lamb", "clip_by_global_norm(sgd(momentum=0.9))"])
+def test_what_changes_between_steps_is_noticed(expression: str, change: str, engine: str) -> None:
+    optimizer = build(expression)
+    fast = refopt.compile(optimizer, engine)
+    shapes = {"w": (4, 3), "v": (5,)}
+    own, grads = drawn(shapes, "float32", 0), drawn(shapes, "float32", 1)
+    own_state = fast.init(own)
+    for step in range(6):
+        if step == 3:
+            CHANGES[change](own, grads, own_state)
+        params, state, given = copy.deepcopy((own, own_state, grads))
+        expected = flat(*optimizer.step(params, given, state))
+        fast.step(own, grads, own_state)
+        assert_same_bits(expected, flat(own, own_state))
+
+
+@pytest.mark.parametrize("engine", ["blocked", "numba"])
+def test_what_is_no_longer_right_is_refused_in_a_later_step(engine: str) -> None:
+    fast = refopt.compile(refopt.adam(), engine)
+    theta = np.ones((4, 2), "float32")
+    g, state = theta.copy(), fast.init(theta)
+    fast.step(theta, g, state)
+    before = theta.copy()
+    with pytest.raises(ValueError, match=r"has shape \(4, 2\), its gradient \(8,\)"):
+        fast.step(theta, g.ravel(), state)
+    with pytest.raises(ValueError, match="has dtype float32, its gradient float64"):
+        fast.step(theta, g.astype("float64"), state)
+    with pytest.raises(TypeError, match="lr must be a Python number"):
+        fast.step(theta, g, state, lr=np.asarray(0.1))
+    with pytest.raises(ValueError, match="lr must be in"):
+        fast.step(theta, g, state, lr=-1.0)
+    with pytest.raises(ValueError, match="is not that of"):
+        fast.step(theta, g, {"": {"t": 1, "adam.m": theta}})
+    theta.flags.writeable = False
+    with pytest.raises(EngineError, match="cannot be written to"):
+        fast.step(theta, g, state)
+    assert theta.tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("engine", ["blocked", "numba"])
+def test_an_engine_keeps_no_array_alive(engine: str) -> None:
+    fast = refopt.compile(refopt.adam(), engine)
+    params, grads = {"w": np.ones((4, 2))}, {"w": np.ones((4, 2))}
+    state = fast.init(params)
+    arrays = [weakref.ref(params["w"]), weakref.ref(grads["w"]), weakref.ref(state["w"]["adam.m"])]
+    for _ in range(2):
+        fast.step(params, grads, state)
+    del params, grads, state
+    assert [x() for x in arrays] == [None] * 3
+
+
+def test_an_array_that_an_engine_knows_stays_where_it_is() -> None:
+    fast = refopt.compile(refopt.sgd())
+    theta = np.ones(4)
+    fast.step(theta, np.ones(4), fast.init(theta))
+    with pytest.raises(ValueError, match="cannot resize"):
+        theta.resize(400, refcheck=False)
+
+
+# Recordings
+
+
+@pytest.mark.parametrize(
+    ("expression", "count"),
+    [
+        ("adamw", 1),
+        ("sgd(momentum=0.9)", 2),  # the first step, the others
+        ("radam", 2),  # not yet rectified, rectified
+        ("lookahead(adam, k=3)", 2),
+        ("clip_by_global_norm(nadam)", 1),
+        ("gradient_accumulation(adam, k=4)", 2),
+        ("cosine(adam, decay_steps=8)", 1),
+    ],
+)
+def test_a_step_is_recorded_once(expression: str, count: int) -> None:
+    fast = refopt.compile(build(expression), "blocked")
+    params = [np.ones(3), np.ones(2)]
+    state = fast.init(params)
+    for step in range(12):
+        fast.step(params, [np.ones(3), np.ones(2)], state, lr=0.5 if step == 5 else None)
+    assert [len(found) for found in fast._recordings.values()] == [count]
+
+
+def test_products_with_one_are_left_out() -> None:
+    def operations(expression: str) -> list[str]:
+        fast = refopt.compile(build(expression), "blocked")
+        theta = np.ones(3)
+        state = fast.init(theta)
+        for _ in range(2):
+            fast.step(theta, theta.copy(), state)
+        (found,) = fast._recordings.values()
+        elements = found[-1].program.finals[0].elements
+        assert elements is not None
+        return [name for name, _ in elements.fragment.code]
+
+    assert operations("sgd(momentum=0.9)") == ["multiply", "add", "multiply", "subtract"]
+    assert operations("sgd(momentum=0.9, dampening=0.5)").count("multiply") == 3
+    # That of the learning rate stays: the next one may be another.
+    assert operations("sgd(lr=1.0, momentum=0.9)").count("multiply") == 2
 
 
 # Which engine, and what it refuses

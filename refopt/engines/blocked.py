@@ -7,17 +7,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from refopt.engines.engine import Parameter
 from refopt.engines.fragment import ROUNDED_ALIKE, Fragment
-from refopt.engines.host import HostEngine, Kernel, Vector
+from refopt.engines.host import Batch, HostEngine, Kernel, Part, Vector, in_memory_order
+from refopt.engines.layout import Layout
+from refopt.engines.program import Pass
 
-BLOCK: Final = 1 << 15
-"""Elements of a block: smaller ones spend the time on calls, larger ones leave the cache."""
+MEMORY: Final = 1 << 20
+"""Bytes of memory that each thread takes for what operations leave to each other.
+
+A block has as many elements as fit: smaller ones spend the time on calls, larger ones leave the
+caches.
+"""
+
+MOST: Final = 1 << 18
+"""Elements of a block at most."""
+
+_LINE: Final = 64
+"""Bytes of a line of the cache, at whose beginnings vectors are fastest."""
 
 
 def _where(condition: Any, x: Any, y: Any, out: NDArray[Any]) -> None:
@@ -29,12 +43,25 @@ def _full(value: Any, out: NDArray[Any]) -> None:
     np.copyto(out, value)
 
 
-_CALLS: Final[Mapping[str, Callable[..., Any]]] = {
-    **{name: getattr(np, name) for name in (*ROUNDED_ALIKE - {"where", "full"}, "positive")},
+def _maximum(x: Any, y: Any, out: NDArray[Any]) -> None:
+    np.maximum(x, y, out=out)
+
+
+def _minimum(x: Any, y: Any, out: NDArray[Any]) -> None:
+    np.minimum(x, y, out=out)
+
+
+_OWN: Final[Mapping[str, Callable[..., Any]]] = {
     "where": _where,
     "full": _full,
+    "maximum": _maximum,  # NumPy wants `out` named for these two
+    "minimum": _minimum,
 }
-"""Each operation; the place for its result is ``out``."""
+_CALLS: Final[Mapping[str, Callable[..., Any]]] = {
+    **{name: getattr(np, name) for name in (*ROUNDED_ALIKE - _OWN.keys(), "positive")},
+    **_OWN,
+}
+"""Each operation; the place for its result is the last argument."""
 
 
 class BlockedEngine(HostEngine):
@@ -45,19 +72,58 @@ class BlockedEngine(HostEngine):
     def kernel(self, fragment: Fragment, dtype: np.dtype[Any]) -> Kernel:
         return _blocks(fragment)
 
+    def batch(
+        self, elements: Pass, dtype: np.dtype[Any], parts: Sequence[Part], layout: Layout
+    ) -> Batch:
+        slots = [slot for slot in elements.arrays if slot is not None]  # a step makes no new ones
+        return partial(_over_parts, _blocks(elements.fragment), slots, parts)
+
+
+def _over_parts(
+    blocks: _Blocks,
+    slots: Sequence[int],
+    parts: Sequence[Part],
+    parameters: Sequence[Parameter],
+    scalars: Vector,
+) -> None:
+    constants = blocks.constants(scalars)
+    block = blocks.block(scalars.dtype)
+    for position, start, stop, whole in parts:
+        arrays = parameters[position].arrays
+        vectors = [in_memory_order(arrays[slot]) for slot in slots]
+        if not whole:
+            vectors = [x[start:stop] for x in vectors]
+        blocks.over_elements(vectors, constants, scalars.dtype, block)
+
 
 class _Registers(threading.local):
-    """Memory of this thread for results that no array is there for: one block each."""
+    """Memory of this thread for results that no array is there for."""
 
     def __init__(self) -> None:
-        self.held: dict[np.dtype[Any], list[Vector]] = {}
+        memory = np.empty(MEMORY + _LINE, np.uint8)
+        start = -memory.ctypes.data % _LINE
+        self.memory = memory[start : start + MEMORY]
+        self.views: dict[Any, list[Vector]] = {}
 
-    def get(self, dtype: np.dtype[Any], count: int) -> list[Vector]:
-        """So many registers."""
-        held = self.held.setdefault(dtype, [])
-        held += [np.empty(BLOCK, dtype) for _ in range(count - len(held))]
-        return held[:count]
+    def get(self, blocks: _Blocks, dtype: np.dtype[Any], size: int) -> list[Vector]:
+        """The first elements of the registers that some calls need."""
+        key = blocks, dtype.char, size
+        found = self.views.get(key)
+        if found is None:
+            found = []
+            start = 0
+            block = blocks.block(dtype)
+            for kind in blocks.registers(dtype):
+                found.append(self.memory[start : start + size * kind.itemsize].view(kind))
+                start += block * kind.itemsize
+            if len(self.views) == _MOST_VIEWS:
+                self.views.clear()
+            self.views[key] = found
+        return found
 
+
+_MOST_VIEWS: Final = 256
+"""For how many sizes views of the registers are remembered."""
 
 _registers: Final = _Registers()
 _BOOLEAN: Final = np.dtype(np.bool_)
@@ -115,7 +181,7 @@ class _Blocks:
         places |= {value: first[kind] + i for value, (kind, i) in registers.items()}
         self.numbers, self.conditions = used[False], used[True]
         self.calls = [
-            (_CALLS[name], tuple(places[a] for a in arguments), places[result])
+            (_CALLS[name], itemgetter(*(places[a] for a in arguments), places[result]))
             for result, name, arguments in code
         ]
         self.copies = [
@@ -125,58 +191,83 @@ class _Blocks:
     def __call__(
         self, arrays: Sequence[Vector], rows: Sequence[Vector], inner: int, scalars: Vector
     ) -> None:
-        constants = [
+        constants = self.constants(scalars)
+        if rows:
+            self._over_rows(arrays, rows, inner, constants, scalars.dtype)
+        else:
+            self.over_elements(arrays, constants, scalars.dtype, self.block(scalars.dtype))
+
+    def constants(self, scalars: Vector) -> list[Any]:
+        """The scalars as the calls take them."""
+        return [
             bool(x) if boolean else scalars[i, ...]
             for i, (x, boolean) in enumerate(zip(scalars, self.booleans, strict=True))
         ]
+
+    def over_elements(
+        self,
+        arrays: Sequence[Vector],
+        constants: Sequence[Any],
+        dtype: np.dtype[Any],
+        block: int,
+    ) -> None:
+        """Runs the calls on flat arrays, a block at a time, where there are no row operands."""
         size = arrays[0].size
-        held = _registers.get(scalars.dtype, self.numbers)
-        held = [*held, *_registers.get(_BOOLEAN, self.conditions)]
-        if not rows:
-            for start in range(0, size, BLOCK):
-                stop = min(start + BLOCK, size)
-                self._block(
-                    [
-                        *(x[start:stop] for x in arrays),
-                        *constants,
-                        *(x[: stop - start] for x in held),
-                    ]
-                )
-        elif inner < BLOCK:
-            many = BLOCK // inner
+        if size <= block:
+            self._block([*arrays, *constants, *_registers.get(self, dtype, size)])
+            return
+        for start in range(0, size, block):
+            stop = min(start + block, size)
+            held = _registers.get(self, dtype, stop - start)
+            self._block([*(x[start:stop] for x in arrays), *constants, *held])
+
+    def registers(self, dtype: np.dtype[Any]) -> list[np.dtype[Any]]:
+        """The dtypes of the registers, for arrays of one dtype."""
+        return [dtype] * self.numbers + [_BOOLEAN] * self.conditions
+
+    def block(self, dtype: np.dtype[Any]) -> int:
+        """How many elements there is room for in each."""
+        memory = self.numbers * dtype.itemsize + self.conditions
+        return min(MOST, MEMORY // memory // _LINE * _LINE) if memory else MOST
+
+    def _over_rows(
+        self,
+        arrays: Sequence[Vector],
+        rows: Sequence[Vector],
+        inner: int,
+        constants: Sequence[Any],
+        dtype: np.dtype[Any],
+    ) -> None:
+        block = self.block(dtype)
+        if inner < block:
+            many = block // inner
             for row in range(0, rows[0].size, many):
-                block = slice(row * inner, (row + many) * inner)
-                shaped = [x[block].reshape(-1, inner) for x in arrays]
-                count = shaped[0].size
+                span = slice(row * inner, (row + many) * inner)
+                shaped = [x[span].reshape(-1, inner) for x in arrays]
+                held = _registers.get(self, dtype, shaped[0].size)
                 self._block(
                     [
                         *shaped,
                         *(x[row : row + many, None] for x in rows),
                         *constants,
-                        *(x[:count].reshape(-1, inner) for x in held),
+                        *(x.reshape(-1, inner) for x in held),
                     ]
                 )
         else:
             for row in range(rows[0].size):
                 of_row = [x[row, ...] for x in rows]
-                for start in range(row * inner, (row + 1) * inner, BLOCK):
-                    stop = min(start + BLOCK, (row + 1) * inner)
-                    self._block(
-                        [
-                            *(x[start:stop] for x in arrays),
-                            *of_row,
-                            *constants,
-                            *(x[: stop - start] for x in held),
-                        ]
-                    )
+                for start in range(row * inner, (row + 1) * inner, block):
+                    stop = min(start + block, (row + 1) * inner)
+                    held = _registers.get(self, dtype, stop - start)
+                    self._block([*(x[start:stop] for x in arrays), *of_row, *constants, *held])
 
     def _block(self, at: list[Any]) -> None:
-        for call, arguments, place in self.calls:
-            call(*[at[a] for a in arguments], out=at[place])
+        for call, operands in self.calls:
+            call(*operands(at))
         for array, place in self.copies:
             np.copyto(at[array], at[place])
 
 
 @cache
-def _blocks(fragment: Fragment) -> Kernel:
+def _blocks(fragment: Fragment) -> _Blocks:
     return _Blocks(fragment)

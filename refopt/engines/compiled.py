@@ -14,8 +14,9 @@ from array_api_compat import is_writeable_array
 from refopt.engines.blocked import BlockedEngine
 from refopt.engines.engine import Engine, EngineError, Parameter, Run, named
 from refopt.engines.graph import Kind, Recorded, Tape
+from refopt.engines.numbers import Numbers
 from refopt.engines.program import Program, program
-from refopt.layers import Hyperparameter, OnGradients, State
+from refopt.layers import Hyperparameter, Layer, OnGradients, State
 from refopt.optimizer import Optimizer
 from refopt.tree import Tree, flattened
 from refopt.xp import Array
@@ -23,8 +24,8 @@ from refopt.xp import Array
 ENGINES: Final = ("auto", "plain", "blocked", "numba", "cupy")
 """The names of the engines, and of the choice among them by the arrays that are given."""
 
-_MOST_PROGRAMS: Final = 64
-"""How many forms of a step are remembered."""
+_MOST_RECORDINGS: Final = 64
+"""How many forms of a step of the same parameters are remembered."""
 
 
 def compile(optimizer: Optimizer, engine: str = "auto") -> Compiled:
@@ -65,7 +66,10 @@ class Compiled:
 
     optimizer: Optimizer
     engine: str
-    _programs: dict[Any, Program] = field(default_factory=dict, repr=False, compare=False)
+    _recordings: dict[Any, list[_Recording]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    _last: dict[str, _Step] = field(default_factory=dict, repr=False, compare=False)
 
     def init(self, params: Tree) -> State:
         """The state before the first step, as :meth:`refopt.Optimizer.init` returns it.
@@ -100,24 +104,45 @@ class Compiled:
             ValueError: gradients or state do not fit the parameters, two arrays share memory, or
                 ``lr`` lies outside its domain.
         """
+        last = self._last.get("step")
+        if last is not None:
+            keys = self._state_keys
+            thetas, gradients = flattened(params), flattened(grads)
+            parameters = last.layout.again(thetas, gradients, state, keys, last.counts)
+            if parameters is not None:
+                self._step(last, parameters, state, _number(self.optimizer.learning_rate(lr)))
+                return params, state
         thetas, gradients, lr = self.optimizer.inputs(params, grads, state, lr)
-        if not isinstance(lr, int | float):
-            raise TypeError(f"step: lr must be a Python number, got {type(lr).__name__}")
+        lr = _number(lr)
         chosen = self._chosen(thetas.values())
-        keys = self._state_keys
         parameters = [
-            Parameter(name, [theta, gradients[name], *(state[name][key] for key in keys)])
+            Parameter(name, [theta, gradients[name], *map(state[name].get, self._state_keys)])
             for name, theta in thetas.items()
         ]
         _check(parameters, chosen)
         if chosen is None:
             self._step_plainly(parameters, params, grads, state, lr)
             return params, state
-        counts: dict[str, int] = {}
-        chosen.run([self._recorded(p, state, lr, counts) for p in self._groups(parameters, state)])
-        for name, t in counts.items():
-            state[name]["t"] = t
+        counts = [state[name]["t"] for name in thetas]
+        groups = self._groups(parameters, counts)
+        layout = chosen.layout(parameters)
+        now = _Step(chosen, layout, groups, counts)
+        if layout is not None and layout.lasts:
+            self._last["step"] = now
+        self._step(now, parameters, state, lr)
         return params, state
+
+    def _step(
+        self, now: _Step, parameters: Sequence[Parameter], state: State, lr: Hyperparameter
+    ) -> None:
+        runs = [self._run(parameters, members, now.counts, lr) for members in now.groups]
+        now.engine.run(parameters, [run for run, _ in runs], now.layout)
+        counts = now.counts.copy()
+        for run, advanced in runs:
+            for member in run.members:
+                for position, t in zip(member, advanced, strict=True):
+                    counts[position] = state[parameters[position].name]["t"] = t
+        now.counts = counts
 
     @cached_property
     def _state_keys(self) -> tuple[str, ...]:
@@ -153,61 +178,114 @@ class Compiled:
             state[name]["t"] = new_state[name]["t"]
 
     def _groups(
-        self, parameters: Sequence[Parameter], state: State
-    ) -> Iterable[Sequence[Sequence[Parameter]]]:
-        """Parameters of which one stands for all, since nothing but their elements differs."""
-        layers = self.optimizer.layers
-        if any(isinstance(layer, OnGradients) for layer in layers):
-            return [[parameters]]
-        excluding = [layer for layer in layers if layer.exclude is not None]
-        groups: dict[Any, list[Sequence[Parameter]]] = {}
-        for parameter in parameters:
-            theta, g, *arrays = parameter.arrays
-            alike = (
-                theta.dtype,
-                theta.ndim,
-                g is None,
-                state[parameter.name]["t"],
-                *(x.shape == theta.shape for x in arrays),
-                *(layer.excludes(parameter.name) for layer in excluding),
-            )
-            groups.setdefault(alike, []).append((parameter,))
-        return groups.values()
+        self, parameters: Sequence[Parameter], counts: Sequence[int]
+    ) -> list[list[tuple[int, ...]]]:
+        """Parameters, by position, of which one stands for all: only their elements differ."""
+        if any(isinstance(layer, OnGradients) for layer in self.optimizer.layers):
+            return [[tuple(range(len(parameters)))]]
+        groups: dict[Any, list[tuple[int, ...]]] = {}
+        for i, (parameter, t) in enumerate(zip(parameters, counts, strict=True)):
+            alike = parameter.arrays[0].dtype, t, self._form(parameter)
+            groups.setdefault(alike, []).append((i,))
+        return list(groups.values())
+
+    def _form(self, parameter: Parameter) -> tuple[Any, ...]:
+        """What decides, beside numbers, which operations a step of a parameter consists of."""
+        theta, g, *arrays = parameter.arrays
+        return (
+            theta.ndim,
+            g is None,
+            *(x.shape == theta.shape for x in arrays),
+            *(layer.excludes(parameter.name) for layer in self._excluding),
+        )
+
+    @cached_property
+    def _excluding(self) -> tuple[Layer, ...]:
+        return tuple(layer for layer in self.optimizer.layers if layer.exclude is not None)
+
+    def _run(
+        self,
+        parameters: Sequence[Parameter],
+        members: Sequence[Sequence[int]],
+        counts: Sequence[int],
+        lr: Hyperparameter,
+    ) -> tuple[Run, list[int]]:
+        """A step of members that are alike, recorded on the first, and ``t`` after it."""
+        first = [parameters[i] for i in members[0]]
+        ts = [counts[i] for i in members[0]]
+        distinct = list(dict.fromkeys(ts))
+        form = tuple(
+            (distinct.index(t), *self._form(parameter))
+            for t, parameter in zip(ts, first, strict=True)
+        )
+        recordings = self._recordings.setdefault(form, [])
+        given = (lr, *distinct)
+        for recording in reversed(recordings):
+            numbers = recording.numbers.again(given)
+            if numbers is not None:
+                break
+        else:
+            recording = self._recorded(first, ts, given)
+            recordings.append(recording)
+            del recordings[:-_MOST_RECORDINGS]
+            numbers = recording.numbers.values
+        values = {index: numbers[place] for index, place in recording.program.numbers}
+        advanced = [numbers[place] for place in recording.counts]
+        return Run(recording.program, values, members), advanced
 
     def _recorded(
-        self,
-        members: Sequence[Sequence[Parameter]],
-        state: State,
-        lr: Hyperparameter,
-        counts: dict[str, int],
-    ) -> Run:
-        """The program of a step, recorded on the first of its members; ``t`` of all of them."""
-        tape = Tape([parameter.arrays[0].shape for parameter in members[0]])
+        self, parameters: Sequence[Parameter], ts: Sequence[int], given: Sequence[float]
+    ) -> _Recording:
+        """The step of these parameters, written down."""
+        tape = Tape([parameter.arrays[0].shape for parameter in parameters])
+        lr, *distinct = map(tape.numbers.give, given)
+        count_of = dict(zip(given[1:], distinct, strict=True))
         thetas: dict[str, Any] = {}
         gradients: dict[str, Any] = {}
-        recorded: State = {}
-        for leaf, parameter in enumerate(members[0]):
+        state: State = {}
+        for leaf, (parameter, t) in enumerate(zip(parameters, ts, strict=True)):
             name = parameter.name
             thetas[name], gradients[name], *nodes = _inputs(tape, leaf, parameter)
-            recorded[name] = {"t": state[name]["t"]} | dict(
-                zip(self._state_keys, nodes, strict=True)
-            )
-        leaves = self.optimizer.advanced(thetas, gradients, recorded, lr)
+            state[name] = {"t": count_of[t]} | dict(zip(self._state_keys, nodes, strict=True))
+        leaves = self.optimizer.advanced(thetas, gradients, state, lr)
         outputs = tuple(
             (leaf.theta.index, None, *(leaf.state[key].index for key in self._state_keys))
             for leaf in leaves
         )
-        for member in members:
-            for parameter, advanced in zip(member, leaves, strict=True):
-                counts[parameter.name] = advanced.state["t"]
-        key = (tuple(tape.operations), outputs)
-        found = self._programs.get(key)
-        if found is None:
-            found = program(tape, outputs)
-            self._programs[key] = found
-            if len(self._programs) > _MOST_PROGRAMS:
-                self._programs.pop(next(iter(self._programs)), None)
-        return Run(found, tape.numbers, members)
+        counts = tuple(tape.numbers.place(leaf.state["t"]) for leaf in leaves)
+        return _Recording(tape.numbers, program(tape, outputs), counts)
+
+
+@dataclass(slots=True)
+class _Step:
+    """What stays the same in every step on the same arrays.
+
+    Attributes:
+        engine: that runs it.
+        layout: of the arrays.
+        groups: of parameters that are alike.
+        counts: ``t`` of each parameter, before the next step.
+    """
+
+    engine: Engine
+    layout: Any
+    groups: list[list[tuple[int, ...]]]
+    counts: list[int]
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """A step of some parameters, written down.
+
+    Attributes:
+        numbers: computed again in every step.
+        program: what is done with arrays.
+        counts: the places of the new step counts.
+    """
+
+    numbers: Numbers
+    program: Program
+    counts: tuple[int, ...]
 
 
 def _inputs(tape: Tape, leaf: int, parameter: Parameter) -> list[Recorded | None]:
@@ -241,6 +319,12 @@ def _engine(name: str) -> Engine | None:
         case "blocked" | "host":
             return BlockedEngine()
     return None
+
+
+def _number(lr: Hyperparameter) -> float:
+    if not isinstance(lr, int | float):
+        raise TypeError(f"step: lr must be a Python number, got {type(lr).__name__}")
+    return lr
 
 
 def _library(x: Array) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from refopt.engines.engine import Engine, EngineError, Evaluation, Parameter, Run, named, reduce
 from refopt.engines.fragment import Fragment
+from refopt.engines.layout import Layout
 from refopt.engines.program import Pass, Reduce
 from refopt.xp import namespace
 
@@ -94,8 +95,14 @@ class CupyEngine(Engine):
             )
         return self._kernels[key]
 
-    def run(self, runs: Sequence[Run]) -> None:
-        members = [_Member(self, run, parameters) for run in runs for parameters in run.members]
+    def run(
+        self, parameters: Sequence[Parameter], runs: Sequence[Run], layout: Layout | None
+    ) -> None:
+        members = [
+            _Member(self, run, [parameters[i] for i in member])
+            for run in runs
+            for member in run.members
+        ]
         with np.errstate(all="ignore"):  # of numbers, which CuPy leaves to NumPy
             for member in members:
                 member.evaluate()

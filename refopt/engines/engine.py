@@ -7,12 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from array_api_compat import array_namespace
 
 from refopt.engines.program import Compute, Pass, Program, Reduce
 from refopt.xp import Array, Namespace, namespace
+
+if TYPE_CHECKING:
+    from refopt.engines.layout import Layout
 
 
 class EngineError(TypeError):
@@ -39,13 +42,13 @@ class Run:
     Attributes:
         program: of a step.
         numbers: those of this step, by their position on the tape.
-        members: the parameters that the program is run on, one after another, each time as many as
-            it is a step of.
+        members: the parameters, by position, that the program is run on, one after another, each
+            time as many as it is a step of.
     """
 
     program: Program
     numbers: Mapping[int, float]
-    members: Sequence[Sequence[Parameter]]
+    members: Sequence[Sequence[int]]
 
 
 class Engine(ABC):
@@ -61,8 +64,18 @@ class Engine(ABC):
             EngineError: it is not of the library or of a dtype that the engine knows.
         """
 
+    def layout(self, parameters: Sequence[Parameter]) -> Layout | None:
+        """Where the arrays lie, for an engine that wants to know; it may replace gradients.
+
+        Raises:
+            ValueError: two arrays that are written share memory.
+        """
+        return None
+
     @abstractmethod
-    def run(self, runs: Sequence[Run]) -> None:
+    def run(
+        self, parameters: Sequence[Parameter], runs: Sequence[Run], layout: Layout | None
+    ) -> None:
         """Computes everything, then writes the new arrays."""
 
 

@@ -2,9 +2,8 @@
 
 Nothing is restated: :meth:`refopt.Optimizer.advanced` runs on :class:`Recorded` arrays through
 their own namespace, and what stays behind on the :class:`Tape` is the step as a list of operations.
-Python numbers stay Python numbers, so ``1 - beta2**t`` and every branch on ``t`` are settled by the
-rule itself, in float64, and enter the tape as numbers. Two steps that differ in numbers alone leave
-the same operations.
+Python numbers are recorded on their own (:mod:`refopt.engines.numbers`), and where they meet an
+array they enter the tape by their place among all numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
+from refopt.engines.numbers import Number, Numbers, Scalar
 from refopt.xp import Array, ArrayNamespace
 
 Operation = tuple[Any, ...]
@@ -39,33 +39,53 @@ class Tape:
 
     shapes: list[tuple[int, ...]]
     """Of the parameters, by their place in the step."""
+    numbers: Numbers = field(default_factory=Numbers)
+    """The one part that changes from step to step."""
     operations: list[Operation] = field(default_factory=list)
     nodes: list[Recorded] = field(default_factory=list)
-    numbers: dict[int, float] = field(default_factory=dict)
-    """The values of the numbers, by position: the one part that changes from step to step."""
+    _known: dict[tuple[Operation, Kind, int], Recorded] = field(default_factory=dict)
 
     def add(self, operation: Operation, kind: Kind, leaf: int, boolean: bool = False) -> Recorded:
-        """Writes an operation down."""
-        node = Recorded(self, len(self.operations), kind, leaf, boolean)
-        self.operations.append(operation)
-        self.nodes.append(node)
-        return node
+        """Writes an operation down, once."""
+        key = operation, kind, leaf
+        if key not in self._known:
+            node = Recorded(self, len(self.operations), kind, leaf, boolean)
+            self.operations.append(operation)
+            self.nodes.append(node)
+            self._known[key] = node
+        return self._known[key]
 
-    def number(self, value: float) -> Recorded:
-        """Writes a Python number down."""
-        node = self.add(("number",), Kind.NUMBER, -1)
-        self.numbers[node.index] = value
-        return node
+    def number(self, value: Scalar) -> Recorded:
+        """Writes a Python number down, by its place among the numbers."""
+        return self.add(("number", self.numbers.place(value)), Kind.NUMBER, -1)
 
     def apply(self, name: str, *arguments: Any, boolean: bool = False) -> Recorded:
         """Writes down an elementwise operation."""
         given = [x if isinstance(x, Recorded) else self.number(x) for x in arguments]
+        same = self._unchanged(name, given)
+        if same is not None:
+            return same
         kind = max(x.kind for x in given)
         leaves = {x.leaf for x in given if x.kind >= Kind.ROW}
         if len(leaves) > 1:
             raise TypeError(f"{name} meets elements of two parameters; engines keep them apart")
         leaf = leaves.pop() if leaves else max(x.leaf for x in given)
         return self.add((name, *(x.index for x in given)), kind, leaf, boolean)
+
+    def _unchanged(self, name: str, given: list[Recorded]) -> Recorded | None:
+        """The array that an operation leaves as it is: IEEE 754 says so of x * 1 and x / 1 alone.
+
+        Not of x + 0, which makes 0 of -0, nor of x * 0, which keeps NaN and infinity.
+        """
+        for x, other in zip(given, reversed(given), strict=True):
+            if (
+                (name == "multiply" or (name == "divide" and x is given[0]))
+                and not x.boolean
+                and x.kind > other.kind is Kind.NUMBER
+                and self.numbers.is_one(self.operations[other.index][1])
+            ):
+                return x
+        return None
 
 
 def _operator(name: str, reflected: bool = False, boolean: bool = False) -> Callable[..., Any]:
@@ -171,7 +191,27 @@ REDUCTIONS: Final = frozenset({"sum", "mean", "any"})
 
 
 class Recording(ArrayNamespace):
-    """The namespace of recorded arrays: that of any library, with one that writes down."""
+    """The namespace of recorded arrays: that of any library, with one that writes down.
+
+    On Python numbers it does what it does for arrays of any other library, and that is recorded.
+    """
+
+    def sqrt(self, x: Array) -> Array:
+        return x.numbers.compute(super().sqrt, x) if isinstance(x, Number) else super().sqrt(x)
+
+    def abs(self, x: Array) -> Array:
+        return abs(x) if isinstance(x, Number) else super().abs(x)
+
+    def cos(self, x: Array) -> Array:
+        return x.numbers.compute(super().cos, x) if isinstance(x, Number) else super().cos(x)
+
+    def maximum(self, x: Array, y: Array) -> Array:
+        numbers = _all_numbers(x, y)
+        return numbers.compute(super().maximum, x, y) if numbers else super().maximum(x, y)
+
+    def minimum(self, x: Array, y: Array) -> Array:
+        numbers = _all_numbers(x, y)
+        return numbers.compute(super().minimum, x, y) if numbers else super().minimum(x, y)
 
     def ndim(self, x: Array) -> int:
         return len(x.shape)
@@ -189,6 +229,13 @@ class Recording(ArrayNamespace):
         if not isinstance(value, Recorded):
             return x.tape.number(value)
         return x.tape.add(("scalar_like", value.index), Kind.POINT, x.leaf)
+
+
+def _all_numbers(*given: Any) -> Numbers | None:
+    """Where those are recorded that are all Python numbers, if at least one is."""
+    if any(isinstance(x, Recorded) for x in given):
+        return None
+    return next((x.numbers for x in given if isinstance(x, Number)), None)
 
 
 RECORDING: Final = Recording(_Library())

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
 from refopt.engines import threads
@@ -32,7 +29,8 @@ from refopt.engines.engine import (
     reduce,
 )
 from refopt.engines.fragment import Fragment
-from refopt.engines.program import Pass, Reduce
+from refopt.engines.layout import Layout
+from refopt.engines.program import Pass, Program, Reduce
 from refopt.xp import namespace
 
 Vector = NDArray[Any]
@@ -41,6 +39,9 @@ Vector = NDArray[Any]
 Kernel = Callable[[Sequence[Vector], Sequence[Vector], int, Vector], None]
 """Runs a fragment: on its arrays, its row operands, the length of a row, and its scalars."""
 
+Batch = Callable[[Sequence[Parameter], Vector], None]
+"""Runs a pass over parts of parameters, with its scalars."""
+
 Job = Callable[[], None]
 
 PIECE: Final = 1 << 15
@@ -48,6 +49,19 @@ PIECE: Final = 1 << 15
 
 SHARE: Final = 1 << 16
 """How many elements are worth handing to another core."""
+
+
+_MOST_PLANS: Final = 64
+"""How many forms of a step on the same arrays are remembered."""
+
+
+class Part(NamedTuple):
+    """Elements of a parameter, from one to another; whether they are all of it."""
+
+    parameter: int
+    start: int
+    stop: int
+    whole: bool
 
 
 @dataclass(slots=True)
@@ -105,56 +119,118 @@ class HostEngine(Engine):
     def kernel(self, fragment: Fragment, dtype: np.dtype[Any]) -> Kernel:
         """What runs a fragment on flat arrays of one dtype."""
 
-    def run(self, runs: Sequence[Run]) -> None:
+    @abstractmethod
+    def batch(
+        self, elements: Pass, dtype: np.dtype[Any], parts: Sequence[Part], layout: Layout
+    ) -> Batch:
+        """What runs a pass over parts of parameters, again and again."""
+
+    def layout(self, parameters: Sequence[Parameter]) -> Layout:
+        return Layout(parameters)
+
+    def run(
+        self, parameters: Sequence[Parameter], runs: Sequence[Run], layout: Layout | None
+    ) -> None:
+        assert layout is not None
         works: list[_Work] = []
         later: list[tuple[Any, Any]] = []
-        _keep_apart([p for run in runs for member in run.members for p in member])
         with np.errstate(all="ignore"):
-            for run in runs:
-                shared: dict[int, Vector] = {}
-                for parameters in run.members:
-                    _Member(self, run, parameters, shared).prepare(works, later)
-            size = sum(work.size for work in works)
-            threads.run(_jobs(works, max(SHARE, size // (4 * threads.cores()) + 1)))
+            plan = self._plan(parameters, runs, layout)
+            shared: list[dict[int, Vector]] = [{} for _ in runs]
+            for i, member in plan.others:
+                of_member = [parameters[position] for position in member]
+                _Member(self, runs[i], of_member, shared[i]).prepare(works, later)
+            jobs = plan.jobs(parameters, runs)
+            if works:
+                jobs += _jobs(works, _share(sum(work.size for work in works)))
+            threads.run(jobs)
             for array, value in later:
                 array[...] = value
 
+    def _plan(self, parameters: Sequence[Parameter], runs: Sequence[Run], layout: Layout) -> _Plan:
+        key = tuple(id(run.program) for run in runs)
+        plan: _Plan | None = layout.plans.get(key)
+        if plan is None:
+            if len(layout.plans) == _MOST_PLANS:
+                layout.plans.clear()
+            plan = layout.plans[key] = _Plan(self, parameters, runs, layout)
+        return plan
 
-def _keep_apart(parameters: Sequence[Parameter]) -> None:
-    """Gives gradients memory of their own where they share it with what is written.
 
-    Raises:
-        ValueError: two arrays that are written share memory.
+class _Plan:
+    """What of a step is the same in every step on the same arrays.
+
+    That are passes over the elements of parameters of which nothing else is computed.
+
+    Attributes:
+        others: what is left, as the number of a run and one of its members.
     """
-    written = [
-        (*_ends(x), p.name)
-        for p in parameters
-        for slot, x in enumerate(p.arrays)
-        if slot != 1 and x.size
-    ]
-    written.sort()
-    for (_, end, name), (start, _, other) in pairwise(written):
-        if start < end:
-            raise ValueError(
-                f"{named(name)} and {named(other)}, or their states, share memory, which a step "
-                "in place would change twice: copy one of them"
-            )
-    starts = [start for start, _, _ in written]
-    for p in parameters:
-        g = p.arrays[1]
-        if g is not None and g.size:
-            start, end = _ends(g)
-            before = bisect_left(starts, end) - 1  # the last array that begins before the end
-            if before >= 0 and written[before][1] > start:
-                p.arrays[1] = g.copy()
+
+    def __init__(
+        self,
+        engine: HostEngine,
+        parameters: Sequence[Parameter],
+        runs: Sequence[Run],
+        layout: Layout,
+    ) -> None:
+        self.programs = [run.program for run in runs]  # alive, so that no other has their ids
+        self.others: list[tuple[int, Sequence[int]]] = []
+        passes: list[tuple[int, Pass, np.dtype[Any], list[int]]] = []
+        for i, run in enumerate(runs):
+            found: dict[tuple[int, np.dtype[Any]], list[int]] = {}
+            for member in run.members:
+                of_member = [parameters[position] for position in member]
+                alike = all(_alike(p.arrays, run.program) for p in of_member)
+                if not (run.program.elementwise and alike):
+                    self.others.append((i, member))
+                    continue
+                for leaf, (position, p) in enumerate(zip(member, of_member, strict=True)):
+                    if p.arrays[0].size and run.program.finals[leaf].elements is not None:
+                        found.setdefault((leaf, p.arrays[0].dtype), []).append(position)
+            for (leaf, dtype), positions in found.items():
+                elements = run.program.finals[leaf].elements
+                assert elements is not None
+                passes.append((i, elements, dtype, positions))
+        sizes = [p.arrays[0].size for p in parameters]
+        share = _share(sum(sizes[position] for *_, positions in passes for position in positions))
+        self._jobs: list[list[tuple[int, Pass, np.dtype[Any], Batch]]] = []
+        room = 0
+        for i, elements, dtype, positions in passes:
+            parts: dict[int, list[Part]] = {}  # by job
+            for position in positions:
+                start = 0
+                while start < sizes[position]:
+                    if not room:
+                        self._jobs.append([])
+                        room = share
+                    stop = min(start + room, sizes[position])
+                    part = Part(position, start, stop, stop - start == sizes[position])
+                    parts.setdefault(len(self._jobs) - 1, []).append(part)
+                    room -= stop - start
+                    start = stop
+            for job, of_job in parts.items():
+                batch = engine.batch(elements, dtype, of_job, layout)
+                self._jobs[job].append((i, elements, dtype, batch))
+
+    def jobs(self, parameters: Sequence[Parameter], runs: Sequence[Run]) -> list[Job]:
+        """The passes with the numbers of this step."""
+        scalars: dict[Any, Vector] = {}
+        found: list[Job] = []
+        for job in self._jobs:
+            calls: list[Job] = []
+            for i, elements, dtype, batch in job:
+                key = i, id(elements), dtype
+                if key not in scalars:
+                    numbers = runs[i].numbers
+                    scalars[key] = np.array([numbers[x] for x in elements.scalars], dtype)
+                calls.append(partial(batch, parameters, scalars[key]))
+            found.append(partial(_run_all, calls))
+        return found
 
 
-def _ends(x: NDArray[Any]) -> tuple[int, int]:
-    """The addresses where an array begins and ends."""
-    if x.flags.forc:
-        start = x.__array_interface__["data"][0]
-        return start, start + x.nbytes
-    return byte_bounds(x)
+def _share(size: int) -> int:
+    """How many elements a job has, of so many."""
+    return max(SHARE, size // (4 * threads.cores()) + 1)
 
 
 def _jobs(works: Sequence[_Work], share: int) -> Iterator[Job]:
@@ -193,7 +269,12 @@ class _Member(Evaluation):
         self.engine = engine
         self.shared = shared
         """The scalars of each pass that are the same for all members."""
-        self.flat = [self._flat(p.arrays) for p in parameters]
+        self.flat = [
+            [None if x is None else in_memory_order(x) for x in p.arrays]
+            if _alike(p.arrays, self.program)
+            else None
+            for p in parameters
+        ]
         self.evaluate()
 
     def prepare(self, works: list[_Work], later: list[tuple[Any, Any]]) -> None:
@@ -207,22 +288,6 @@ class _Member(Evaluation):
                 else:
                     later += self._whole(leaf, final.elements)
             later += [(arrays[slot], self.values[i]) for slot, i in final.points]
-
-    def _flat(self, arrays: Sequence[Any]) -> list[Any] | None:
-        """The arrays along one axis each, if they lie alike in memory."""
-        theta = arrays[0]
-        if not theta.shape:
-            return None  # NumPy computes with numbers then, whose squares are powers to it
-        if theta.dtype == np.float16 and self.program.stages:
-            return None  # NumPy sums them in float32, and rounds the sum of the whole
-        full = [x for x in arrays if x is not None and x.shape == theta.shape]
-        if not all(x.flags.aligned for x in full):
-            return None
-        if all(x.flags.c_contiguous for x in full):
-            return [None if x is None else np.asarray(x).reshape(-1) for x in arrays]
-        if all(x.flags.f_contiguous for x in full) and not self.program.by_rows:
-            return [None if x is None else np.asarray(x).T.reshape(-1) for x in arrays]
-        return None
 
     def _work(self, leaf: int, elements: Pass) -> _Work | None:
         """A pass over flat arrays, or None where it has to be over whole ones."""
@@ -319,6 +384,25 @@ class _Member(Evaluation):
             return [_total(theta.size, iter(terms)) for terms in parts]
         shape = (*theta.shape[:first], *(1 for _ in trailing))
         return [np.concatenate(rows).reshape(shape) for rows in parts]
+
+
+def in_memory_order(x: NDArray[Any]) -> Vector:
+    """The elements of a contiguous array along one axis."""
+    return np.asarray(x).ravel("K")
+
+
+def _alike(arrays: Sequence[Any], program: Program) -> bool:
+    """Whether a program can go over a parameter's arrays along one axis, for they lie alike."""
+    theta = arrays[0]
+    if not theta.shape:
+        return False  # NumPy computes with numbers then, whose squares are powers to it
+    if theta.dtype == np.float16 and program.stages:
+        return False  # NumPy sums them in float32, and rounds the sum of the whole
+    flags = [x.flags for x in arrays if x is not None and x.shape == theta.shape]
+    return all(f.aligned for f in flags) and (
+        all(f.c_contiguous for f in flags)
+        or (all(f.f_contiguous for f in flags) and not program.by_rows)
+    )
 
 
 def _leads(row: tuple[int, ...], shape: tuple[int, ...]) -> bool:

@@ -12,7 +12,7 @@ import hashlib
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -25,9 +25,11 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 from refopt.engines.blocked import BlockedEngine
-from refopt.engines.engine import EngineError, named
+from refopt.engines.engine import EngineError, Parameter, named
 from refopt.engines.fragment import Fragment
-from refopt.engines.host import Kernel, Vector
+from refopt.engines.host import Batch, Kernel, Part, Vector
+from refopt.engines.layout import Layout
+from refopt.engines.program import Pass
 
 DTYPES: Final = (np.dtype("float32"), np.dtype("float64"))
 """The dtypes that processors compute in."""
@@ -81,6 +83,41 @@ class NumbaEngine(BlockedEngine):
             return super().kernel(fragment, dtype)
         return partial(_call, loop(fragment, dtype))
 
+    def batch(
+        self, elements: Pass, dtype: np.dtype[Any], parts: Sequence[Part], layout: Layout
+    ) -> Batch:
+        if dtype not in DTYPES:
+            return super().batch(elements, dtype, parts, layout)
+        return _Table(loop(elements.fragment, dtype), elements, dtype, parts, layout)
+
+
+class _Table:
+    """A loop with what it runs on: for each part its size, and where its arrays begin."""
+
+    def __init__(
+        self,
+        compiled: Callable[..., None],
+        elements: Pass,
+        dtype: np.dtype[Any],
+        parts: Sequence[Part],
+        layout: Layout,
+    ) -> None:
+        self.compiled = compiled
+        self.layout = layout
+        self.version = -1
+        slots = [slot for slot in elements.arrays if slot is not None]  # a step makes no new ones
+        self.of = np.ix_([part.parameter for part in parts], slots)
+        starts = np.array([part.start for part in parts], np.intp)
+        self.offsets = dtype.itemsize * starts[:, None]
+        self.rows = np.empty((len(parts), 1 + len(slots)), np.intp)
+        self.rows[:, 0] = [part.stop - part.start for part in parts]
+
+    def __call__(self, parameters: Sequence[Parameter], scalars: Vector) -> None:
+        if self.version != self.layout.version:
+            self.rows[:, 1:] = self.layout.addresses[self.of] + self.offsets
+            self.version = self.layout.version
+        self.compiled(scalars, self.rows)
+
 
 def _call(
     compiled: Callable[..., None],
@@ -89,24 +126,22 @@ def _call(
     inner: int,
     scalars: Vector,
 ) -> None:
-    compiled(scalars, inner, *rows, *arrays)
+    size = [rows[0].size, inner] if rows else [arrays[0].size]
+    addresses = [x.ctypes.data for x in (*rows, *arrays)]
+    compiled(scalars, np.array([[*size, *addresses]], np.intp))
 
 
 @cache
 def loop(fragment: Fragment, dtype: np.dtype[Any]) -> Callable[..., None]:
-    """The compiled loop of a fragment; it takes scalars, the length of a row, rows and arrays."""
+    """The compiled loop of a fragment; it takes scalars and a table.
+
+    A row of the table has the number of elements, or of rows and of elements in each, and the
+    addresses of the row operands and of the arrays.
+    """
     function = _module(source(fragment, dtype.name)).loop
-    stores = dict(fragment.stores)
-
-    def array(boolean: bool = False, written: bool = False) -> Any:
-        element = numba.boolean if boolean else numba.from_dtype(dtype)
-        return numba.types.Array(element, 1, "C", readonly=not written)
-
     signature = numba.void(
-        array(),
-        numba.intp,
-        *map(array, fragment.rows),
-        *(array(fragment.booleans[stores.get(i, i)], i in stores) for i in range(fragment.arrays)),
+        numba.types.Array(numba.from_dtype(dtype), 1, "C", readonly=True),
+        numba.types.Array(numba.intp, 2, "C", readonly=True),
     )
     options = {"nogil": True, "cache": True, "error_model": "numpy"}
     return numba.njit([signature], **options)(function)  # type: ignore[no-any-return]
@@ -118,35 +153,39 @@ def source(fragment: Fragment, dtype: str) -> str:
 
 
 def _lines(fragment: Fragment, dtype: str) -> Iterator[str]:
+    sizes = ["count", "inner"] if fragment.rows else ["count"]
     rows = [f"r{i}" for i in range(len(fragment.rows))]
     arrays = [f"a{i}" for i in range(fragment.arrays)]
     yield "from math import sqrt"
-    yield f"from numpy import {dtype} as T"
+    yield f"from numpy import bool_, {dtype} as T"
     yield "from refopt.engines.numba import load, store"
     yield ""
-    yield f"def loop(s, inner, {', '.join([*rows, *arrays])}):"
+    yield "def loop(s, table):"
     for i, boolean in enumerate(fragment.scalars):
         yield f"    v{fragment.first_scalar + i} = s[{i}]{' != T(0)' if boolean else ''}"
-    indent = "    "
-    elements = f"{arrays[0]}.size"
+    yield "    for k in range(table.shape[0]):"
+    for i, name in enumerate([*sizes, *rows, *arrays]):
+        yield f"        {name} = table[k, {i}]"
+    indent = "        "
+    elements = "count"
     if rows:
-        yield f"    for row in range({rows[0]}.size):"
+        yield f"{indent}for row in range(count):"
         indent += "    "
-        for i, name in enumerate(rows):
-            yield f"{indent}v{fragment.first_row + i} = {name}[row]"
+        for i, (name, boolean) in enumerate(zip(rows, fragment.rows, strict=True)):
+            number = fragment.first_row + i
+            kind = "bool_" if boolean else "T"
+            yield f"{indent}v{number} = load({name}, row, {number}, {kind})"
         elements = "row * inner, row * inner + inner"
     yield f"{indent}for i in range({elements}):"
     indent += "    "
     for i in fragment.read:
-        yield f"{indent}v{i} = load(a{i}, i, {i})"
+        yield f"{indent}v{i} = load(a{i}, i, {i}, T)"
     for result, name, arguments in fragment.results():
         expression = _EXPRESSIONS[name].format(*(f"v{a}" for a in arguments))
         yield f"{indent}v{result} = {expression}"
     for i, value in fragment.stores:
-        if fragment.booleans[value]:
-            yield f"{indent}a{i}[i] = v{value}"
-        else:
-            yield f"{indent}store(a{i}, i, {i}, v{value})"
+        kind = "bool_" if fragment.booleans[value] else "T"
+        yield f"{indent}store(a{i}, i, {i}, {kind}, v{value})"
 
 
 def _module(text: str) -> ModuleType:
@@ -187,32 +226,38 @@ def _folder() -> Path:
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
-def load(_: Any, array: Any, index: Any, number: Any) -> Any:
-    """The element of an array, which is that with a number among those of a pass."""
-    signature = array.dtype(array, index, number)
+def load(_: Any, address: Any, index: Any, number: Any, kind: Any) -> Any:
+    """The element of the array at an address, which is that with a number among those of a pass."""
+    element = kind.instance_type
+    signature = element(address, index, number, kind)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _place(context, builder, signature, arguments)
-        return _marked(builder, builder.load(place), signature.args[2].literal_value)
+        model = context.data_model_manager[element]
+        place = _place(builder, model, arguments)
+        held = _marked(builder, builder.load(place), signature.args[2].literal_value)
+        return model.from_data(builder, held)
 
     return signature, generate
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
-def store(_: Any, array: Any, index: Any, number: Any, value: Any) -> Any:
-    """Writes an element of an array."""
-    signature = numba.void(array, index, number, array.dtype)
+def store(_: Any, address: Any, index: Any, number: Any, kind: Any, value: Any) -> Any:
+    """Writes an element of the array at an address."""
+    element = kind.instance_type
+    signature = numba.void(address, index, number, kind, element)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> None:
-        place = _place(context, builder, signature, arguments)
-        _marked(builder, builder.store(arguments[3], place), signature.args[2].literal_value)
+        model = context.data_model_manager[element]
+        place = _place(builder, model, arguments)
+        held = model.as_data(builder, arguments[4])
+        _marked(builder, builder.store(held, place), signature.args[2].literal_value)
 
     return signature, generate
 
 
-def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    array = context.make_array(signature.args[0])(context, builder, arguments[0])
-    return builder.gep(array.data, [arguments[1]])
+def _place(builder: Any, model: Any, arguments: Any) -> Any:
+    pointer = builder.inttoptr(arguments[0], model.get_data_type().as_pointer())
+    return builder.gep(pointer, [arguments[1]])
 
 
 def _marked(builder: Any, access: Any, number: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from refopt.engines.fragment import ROUNDED_ALIKE, Fragment
@@ -83,10 +84,17 @@ class Program:
 
     stages: tuple[Reduce | Compute, ...]
     finals: tuple[Final, ...]
+    numbers: tuple[tuple[int, int], ...]
+    """The Python numbers that are read: position on the tape, and place among the numbers."""
     points: tuple[tuple[int, int, int], ...]
     """The 0-d arrays that are read: position on the tape, parameter and slot."""
     by_rows: bool
     """Whether anything is computed row by row."""
+
+    @cached_property
+    def elementwise(self) -> bool:
+        """Whether it does nothing but one pass over the elements of each parameter."""
+        return not (self.stages or self.points or any(final.points for final in self.finals))
 
 
 def program(tape: Tape, outputs: Sequence[Sequence[int | None]]) -> Program:
@@ -127,6 +135,9 @@ class _Builder:
         return Program(
             stages=tuple(self._stages(needed)),
             finals=tuple(finals),
+            numbers=tuple(
+                (i, self.operations[i][1]) for i in needed if self.operations[i][0] == "number"
+            ),
             points=tuple(
                 (i, *self.operations[i][1:3]) for i in inputs if self.nodes[i].kind is Kind.POINT
             ),
