@@ -23,6 +23,7 @@ MODULES = (
     "reports_adam",
     "reports_descent",
     "reports_memory",
+    "reports_wrapped",
     "sgd",
     "stepping",
     "wrappers",

@@ -82,7 +82,9 @@ class Accumulated(Plain):
         self.totals = [total.copy() for total in totals]
 
 
-@mistake("gradient_accumulation(sgd(momentum=0.0))", links="karpathy/nanoGPT#206")
+@mistake(
+    "gradient_accumulation(sgd(momentum=0.0))", "mean = mean + g", links="karpathy/nanoGPT#206"
+)
 class SumOfTheWindow(Accumulated):
     def __init__(self, params, *, lr, k):
         super().__init__(params, lr=lr, k=k)
@@ -91,7 +93,11 @@ class SumOfTheWindow(Accumulated):
         return total.copy()
 
 
-@mistake("gradient_accumulation(sgd(momentum=0.0))", links="hirofumi0810/neural_sp#168")
+@mistake(
+    "gradient_accumulation(sgd(momentum=0.0))",
+    "always the mean of the window",
+    links="hirofumi0810/neural_sp#168",
+)
 class WindowIsNeverCleared(Accumulated):
     def __init__(self, params, *, lr, k):
         super().__init__(params, lr=lr, k=k)
@@ -100,7 +106,11 @@ class WindowIsNeverCleared(Accumulated):
         pass
 
 
-@mistake("gradient_accumulation(sgd(momentum=0.0))", links="yandexdataschool/Practical_DL#87")
+@mistake(
+    "gradient_accumulation(sgd(momentum=0.0))",
+    "(t - 1) % k == 0",
+    links="yandexdataschool/Practical_DL#87",
+)
 class WindowEndsOneCallEarly(Accumulated):
     """``if i % k == 0`` where ``i`` counts from zero: the first window has one gradient."""
 
@@ -111,7 +121,12 @@ class WindowEndsOneCallEarly(Accumulated):
         return (self.t - 1) % self.k == 0
 
 
-@mistake("gradient_accumulation(sgd(momentum=0.0))", links="huggingface/trl#2618")
+@mistake(
+    "gradient_accumulation(sgd(momentum=0.0))",
+    "the optimizer inside steps in every call",
+    "mean = g / k",
+    links="huggingface/trl#2618",
+)
 class StepsInEveryCall(Accumulated):
     """Divides each gradient by the window, and steps along it."""
 
@@ -122,7 +137,9 @@ class StepsInEveryCall(Accumulated):
         return True
 
 
-@mistake("gradient_accumulation(sgd(momentum=0.0))", links="Morizeyao/GPT2-Chinese#101")
+@mistake(
+    "gradient_accumulation(sgd(momentum=0.0))", "mean = g / k", links="Morizeyao/GPT2-Chinese#101"
+)
 class LastGradientOfTheWindow(Accumulated):
     """The gradients are zeroed in every call, and the step is taken in every k-th."""
 
@@ -135,7 +152,9 @@ class LastGradientOfTheWindow(Accumulated):
 
 
 @mistake(
-    "gradient_accumulation(clip_by_norm(sgd(momentum=0.0)))", links="huggingface/transformers#614"
+    "gradient_accumulation(clip_by_norm(sgd(momentum=0.0)))",
+    "clip_by_norm outside gradient_accumulation",
+    links="huggingface/transformers#614",
 )
 class EachGradientIsClipped(Accumulated):
     """Clips what joins the window, and not the mean."""
@@ -152,7 +171,11 @@ class EachGradientIsClipped(Accumulated):
         return g * np.asarray(self.max_norm / max(norm, self.max_norm), g.dtype)
 
 
-@mistake("gradient_accumulation(weight_decay(sgd(momentum=0.0)))", links="keras-team/keras#19990")
+@mistake(
+    "gradient_accumulation(weight_decay(sgd(momentum=0.0)))",
+    "weight_decay outside gradient_accumulation",
+    links="keras-team/keras#19990",
+)
 class DecayInEveryCall(Accumulated):
     def __init__(self, params, *, lr, k, weight_decay):
         self.decay = weight_decay
@@ -167,7 +190,11 @@ class DecayInEveryCall(Accumulated):
 # Clipping
 
 
-@mistake("clip_by_global_norm(sgd(momentum=0.0))", links="paiml/entrenar#311")
+@mistake(
+    "clip_by_global_norm(sgd(momentum=0.0))",
+    "clip.py:26: without the root",
+    links="paiml/entrenar#311",
+)
 class NormWithoutItsRoot(Plain):
     def __init__(self, params, *, lr, max_norm):
         self.max_norm = max_norm
@@ -179,40 +206,55 @@ class NormWithoutItsRoot(Plain):
         return [None if g is None else g * np.asarray(factor, g.dtype) for g in grads]
 
 
-@mistake("clip_by_norm(sgd(momentum=0.0))", links="sony/nnabla-ext-cuda#201")
+@mistake("clip_by_norm(sgd(momentum=0.0))", "max_norm / norm * g", links="sony/nnabla-ext-cuda#201")
 def small_gradients_are_enlarged(theta, g, t, s, *, lr, max_norm):
     norm = np.sqrt(np.sum(g**2))
     return theta - lr * (g * (max_norm / norm) if norm > 0 else g)
 
 
-@mistake("clip_by_global_norm(sgd(momentum=0.0))", links="NVIDIA/apex#819 keras-team/keras#13575")
+@mistake(
+    "clip_by_global_norm(sgd(momentum=0.0))",
+    "clip_by_norm where clip_by_global_norm belongs",
+    links="NVIDIA/apex#819 keras-team/keras#13575",
+)
 def each_for_itself(theta, g, t, s, *, lr, max_norm):
     norm = np.sqrt(np.sum(g**2))
     return theta - lr * g * (max_norm / max(norm, max_norm))
 
 
-@mistake("clip_by_norm(sgd(momentum=0.0))", links="bghira/SimpleTuner#1205")
+@mistake(
+    "clip_by_norm(sgd(momentum=0.0))",
+    "clip_by_value where clip_by_norm belongs",
+    links="bghira/SimpleTuner#1205",
+)
 def values_are_clipped(theta, g, t, s, *, lr, max_norm):
     return theta - lr * np.clip(g, -max_norm, max_norm)
 
 
-@mistake("clip_by_value(sgd(dampening=0.0))")
+@mistake(
+    "clip_by_value(sgd(dampening=0.0))",
+    "clip_by_value changes the direction instead of the gradient",
+)
 def buffer_is_clipped(theta, g, t, s, *, lr, momentum, max_value):
     s.b = g if t == 1 else momentum * s.b + g
     return theta - lr * np.clip(s.b if momentum else g, -max_value, max_value)
 
 
-@mistake("clip_by_norm(sgd(momentum=0.0))", links="tensorflow/tensorflow#33929")
+@mistake(
+    "clip_by_norm(sgd(momentum=0.0))", "without clip_by_norm", links="tensorflow/tensorflow#33929"
+)
 def clipped_copy_is_dropped(theta, g, t, s, *, lr, max_norm):
     return theta - lr * g
 
 
-@mistake("clip_by_value(sgd(momentum=0.0))")
+@mistake("clip_by_value(sgd(momentum=0.0))", "xp.minimum(g, max_value)")
 def clipped_from_above(theta, g, t, s, *, lr, max_value):
     return theta - lr * np.minimum(g, max_value)
 
 
-@mistake("clip_by_norm(l2(sgd(momentum=0.0)))", links="apache/mxnet#9881")
+@mistake(
+    "clip_by_norm(l2(sgd(momentum=0.0)))", "l2 outside clip_by_norm", links="apache/mxnet#9881"
+)
 def penalty_is_clipped_too(theta, g, t, s, *, lr, max_norm, weight_decay):
     g = g + weight_decay * theta
     norm = np.sqrt(np.sum(g**2))
@@ -222,12 +264,12 @@ def penalty_is_clipped_too(theta, g, t, s, *, lr, max_norm, weight_decay):
 # Slow weights
 
 
-@mistake("lookahead(sgd(momentum=0.0))", links="ReaLLMASIC/ReaLLM-Forge#479")
+@mistake("lookahead(sgd(momentum=0.0))", "without lookahead", links="ReaLLMASIC/ReaLLM-Forge#479")
 def returns_before_it_synchronises(theta, g, t, s, *, lr):
     return theta - lr * g
 
 
-@mistake("lookahead(sgd(momentum=0.0))")
+@mistake("lookahead(sgd(momentum=0.0))", "return theta, slow")
 def fast_weights_go_on(theta, g, t, s, *, lr, k, alpha):
     """The slow weights follow, and nobody hands them back."""
     if t == 1:
@@ -238,7 +280,7 @@ def fast_weights_go_on(theta, g, t, s, *, lr, k, alpha):
     return theta
 
 
-@mistake("lookahead(sgd(momentum=0.0))")
+@mistake("lookahead(sgd(momentum=0.0))", "1 - alpha in place of alpha")
 def alpha_weighs_the_slow(theta, g, t, s, *, lr, k, alpha):
     if t == 1:
         s.slow = theta
@@ -248,7 +290,11 @@ def alpha_weighs_the_slow(theta, g, t, s, *, lr, k, alpha):
     return theta
 
 
-@mistake("lookahead(sgd(dampening=0.0))", links="google-deepmind/optax#263")
+@mistake(
+    "lookahead(sgd(dampening=0.0))",
+    "lookahead resets the state inside",
+    links="google-deepmind/optax#263",
+)
 def buffer_is_reset(theta, g, t, s, *, lr, momentum, k, alpha):
     if t == 1:
         s.slow = theta
@@ -260,7 +306,7 @@ def buffer_is_reset(theta, g, t, s, *, lr, momentum, k, alpha):
     return theta
 
 
-@mistake("lookahead(sgd(momentum=0.0))")
+@mistake("lookahead(sgd(momentum=0.0))", "(t - 1) % k == 0")
 def synchronises_one_step_early(theta, g, t, s, *, lr, k, alpha):
     """Counts from zero, and looks at the count before it advances."""
     if t == 1:
@@ -271,7 +317,7 @@ def synchronises_one_step_early(theta, g, t, s, *, lr, k, alpha):
     return theta
 
 
-@mistake("lookahead(sgd(momentum=0.0))")
+@mistake("lookahead(sgd(momentum=0.0))", "slow_old")
 def slow_weights_stay_where_they_began(theta, g, t, s, *, lr, k, alpha):
     if t == 1:
         s.slow = theta
@@ -281,7 +327,11 @@ def slow_weights_stay_where_they_began(theta, g, t, s, *, lr, k, alpha):
     return theta
 
 
-@mistake("lookahead(sgd(momentum=0.0))", links="kozistr/pytorch_optimizer#310")
+@mistake(
+    "lookahead(sgd(momentum=0.0))",
+    "saving and loading: the slow weights",
+    links="kozistr/pytorch_optimizer#310",
+)
 class SlowWeightsAreNotSaved(Target):
     """A loaded optimizer makes slow weights anew, of the parameters that it finds."""
 
@@ -314,14 +364,22 @@ class SlowWeightsAreNotSaved(Target):
 # Rows
 
 
-@mistake("lazy(sgd(dampening=0.0))", links="clab/dynet#70")
+@mistake(
+    "lazy(sgd(dampening=0.0))",
+    links="clab/dynet#70",
+    unexplained="rows that keep their parameter alone, along the first axis",
+)
 def buffer_decays_in_every_row(theta, g, t, s, *, lr, momentum):
     s.b = g if t == 1 else momentum * s.b + g
     present = np.any(g != 0, axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim else g != 0
     return np.where(present, theta - lr * (s.b if momentum else g), theta)
 
 
-@mistake("lazy(adam)", links="neuro-galaxy/torch_brain#49")
+@mistake(
+    "lazy(adam)",
+    "elements whose gradient is zero stay as they are",
+    links="neuro-galaxy/torch_brain#49",
+)
 def elements_for_rows(theta, g, t, s, *, lr, beta1, beta2, eps):
     m = beta1 * s.m + (1 - beta1) * g
     v = beta2 * s.v + (1 - beta2) * g**2
@@ -360,7 +418,9 @@ def scheduled(spec, *says, **declared):
     return declare
 
 
-@scheduled(POLYNOMIAL, links="LBANN/lbann#1984")
+@scheduled(
+    POLYNOMIAL, links="LBANN/lbann#1984", unexplained="a schedule that starts from the last rate"
+)
 def polynomial_of_the_last_rate(t):
     factor = 1.0
     for n in range(1, t):
@@ -368,13 +428,19 @@ def polynomial_of_the_last_rate(t):
     return factor
 
 
-@scheduled(POLYNOMIAL, links="ThilinaRajapakse/simpletransformers#997")
+@scheduled(
+    POLYNOMIAL,
+    links="ThilinaRajapakse/simpletransformers#997",
+    unexplained="one hyperparameter of a schedule in place of another",
+)
 def end_for_the_power(t):
     fraction = min(1, (t - 1) / 8)
     return 0.1 + 0.9 * (1 - fraction) ** 0.1
 
 
-@scheduled(EXPONENTIAL, links="fcomitani/simpsom#30")
+@scheduled(
+    EXPONENTIAL, links="fcomitani/simpsom#30", unexplained="a schedule of exponents that compounds"
+)
 def exponential_of_the_last_rate(t):
     factor = 1.0
     for n in range(1, t):
@@ -382,56 +448,64 @@ def exponential_of_the_last_rate(t):
     return factor
 
 
-@scheduled(EXPONENTIAL, links="stickeritis/sticker#145")
+@scheduled(EXPONENTIAL, "step_decay where exponential belongs", links="stickeritis/sticker#145")
 def staircase_for_a_slope(t):
     return 0.4 ** ((t - 1) // 4)
 
 
-@scheduled(STEP_DECAY)
+@scheduled(STEP_DECAY, "decay_rate**(t // decay_steps)")
 def drops_one_step_early(t):
     return 0.4 ** (t // 4)
 
 
-@scheduled(STEP_DECAY, links="pytorch/pytorch#22107")
+@scheduled(
+    STEP_DECAY,
+    links="pytorch/pytorch#22107",
+    unexplained="a step that is decayed once more than it should be, and the next is not",
+)
 def drops_twice_at_the_milestone(t):
     n = t - 1
     factor = 0.4 ** (n // 4)
     return factor * 0.4 if n and n % 4 == 0 else factor
 
 
-@scheduled(COSINE, links="Tencent-Hunyuan/UniRL#223")
+@scheduled(COSINE, "cosine_periodic", links="Tencent-Hunyuan/UniRL#223")
 def cosine_that_rises_again(t):
     return 0.1 + 0.9 * (1 + math.cos(math.pi * (t - 1) / 8)) / 2
 
 
-@scheduled(COSINE)
+@scheduled(COSINE, "is not divided by 2")
 def cosine_without_its_half(t):
     fraction = min(1, (t - 1) / 8)
     return 0.1 + 0.9 * (1 + math.cos(math.pi * fraction))
 
 
-@scheduled(WARMUP, links="erfanzar/eformer#2")
+@scheduled(WARMUP, "always t / warmup_steps", links="erfanzar/eformer#2")
 def warmup_without_an_end(t):
     return t / 4
 
 
-@scheduled(WARMUP, links="facebookresearch/fairseq#453 deepspeedai/DeepSpeed#5731")
+@scheduled(
+    WARMUP,
+    links="facebookresearch/fairseq#453 deepspeedai/DeepSpeed#5731",
+    unexplained="a schedule that is attached after the first step",
+)
 def first_step_at_the_peak(t):
     """The schedule is set up after the first step, and then is one step behind."""
     return 1.0 if t == 1 else min(1.0, (t - 1) / 4)
 
 
-@scheduled(INVERSE_SQRT)
+@scheduled(INVERSE_SQRT, "the maximum instead of the minimum")
 def larger_of_the_two(t):
     return max(t**-0.5, t * 4**-1.5)
 
 
-@scheduled(INVERSE_SQRT)
+@scheduled(INVERSE_SQRT, "t / xp.sqrt(warmup_steps)")
 def another_exponent(t):
     return min(t**-0.5, t * 4**-0.5)
 
 
-@scheduled(PIECEWISE_LINEAR)
+@scheduled(PIECEWISE_LINEAR, "return start")
 def constant_between_the_knots(t):
     factor = 0.0
     for step, value in {2: 0.3, 5: 1.0, 9: 0.6}.items():
@@ -440,6 +514,6 @@ def constant_between_the_knots(t):
     return factor
 
 
-@scheduled(INVERSE_TIME)
+@scheduled(INVERSE_TIME, "1 / (1 + t * decay)")
 def inverse_of_the_next_step(t):
     return 1 / (1 + 0.3 * t)
