@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -139,7 +140,7 @@ def test_the_errors_of_beta_tilde_keep_their_bounds(beta: float) -> None:
 
 def test_every_schedule_that_counts_from_one_is_drawn() -> None:
     known = {name for name in vars(schedule) if name in catalog.VARIANTS}
-    drawn = {name.partition("(")[0] for name in data.SCHEDULES}
+    drawn = {re.split(r"\W", name)[0] for name in data.SCHEDULES}
     assert drawn == {name for name in known if not name.endswith("zero_based")}
 
 
@@ -156,7 +157,7 @@ def test_every_schedule_that_counts_from_one_is_drawn() -> None:
         ("cosine_growing_restarts", 29, 0.5),
         ("polynomial", 51, 0.25),
         ("inverse_time", 11, 0.5),
-        ("inverse_sqrt", 100, 0.1),
+        ("inverse_sqrt, 5 times", 100, 0.5),
         ("piecewise_linear", 50, 0.6),
         ("one_cycle", 30, 1.0),
         ("one_cycle_linear", 1, 0.04),
@@ -288,7 +289,8 @@ def test_the_minimum_of_the_correction_is_marked() -> None:
 def test_own_optimizers_have_a_row_each() -> None:
     travellers = {"mine": paths.of_reference(refopt.adam(lr=0.1))}
     figure = figures.drawn("trajectories", travellers=travellers)
-    assert [axes.get_title() for axes in figure.axes] == [each.title for each in LANDSCAPES]
+    titles = [axes.get_title().partition("\n")[0] for axes in figure.axes]
+    assert titles == [each.title for each in LANDSCAPES]
     assert figure.axes[0].get_ylabel() == "mine"
 
 

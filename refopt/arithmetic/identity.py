@@ -39,9 +39,10 @@ def equal_at_points(left: Any, right: Any, points: int = POINTS) -> bool:
     return all(_vanishes(_at(difference, seed)) for seed in range(points))
 
 
-def differ(left: Any, right: Any) -> bool:
-    """Whether two expressions certainly differ: at a random rational point they do."""
-    return _is_apart(_at(_difference(left, right), seed=0))
+def differ(left: Any, right: Any, points: int = 1) -> bool:
+    """Whether two expressions certainly differ: at one of some random rational points they do."""
+    difference = _difference(left, right)
+    return any(_is_apart(_at(difference, seed)) for seed in range(points))
 
 
 def holds_by_induction(

@@ -32,6 +32,14 @@ class any_in_row(sp.Function):  # noqa: N801
     """1 where an element of the row is not zero, else 0."""
 
 
+class mean_over(sp.Function):  # noqa: N801
+    """The mean over other axes, which follow."""
+
+
+class any_over(sp.Function):  # noqa: N801
+    """1 where an element along other axes, which follow, is not zero, else 0."""
+
+
 class SymbolsNamespace(Namespace):
     """The functions of :mod:`refopt.xp` on expressions."""
 
@@ -67,10 +75,10 @@ class SymbolsNamespace(Namespace):
         return largest(x)
 
     def mean(self, x: Array, axis: tuple[int, ...]) -> Array:
-        return row_mean(x)
+        return row_mean(x) if self._is_row(x, axis) else mean_over(x, *axis)
 
     def any(self, x: Array, axis: tuple[int, ...]) -> Array:
-        return sp.Eq(any_in_row(x), 1)
+        return sp.Eq(any_in_row(x) if self._is_row(x, axis) else any_over(x, *axis), 1)
 
     def ndim(self, x: Array) -> int:
         return 2  # the generic element is one of a matrix
@@ -89,6 +97,9 @@ class SymbolsNamespace(Namespace):
 
     def scalar_like(self, x: Array, value: Array) -> Array:
         return self.full_like(x, value)
+
+    def _is_row(self, x: Array, axis: tuple[int, ...]) -> bool:
+        return axis == tuple(range(1, self.ndim(x)))
 
     def floor_log(self, x: Array, base: Array) -> Array:
         symbolic = isinstance(x, sp.Basic)

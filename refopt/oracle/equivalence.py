@@ -197,6 +197,8 @@ def _is_met(difference: Any, point: _Point) -> bool:
     """Whether a difference is exactly zero at a point."""
     import sympy as sp
 
+    if any(s.name not in point.values for s in difference.free_symbols):
+        return False  # what a state is at the point is not known here
     values = {s: sp.Rational(point.values[s.name]) for s in difference.free_symbols}
     return bool(difference.subs(values) == 0)
 
@@ -236,6 +238,8 @@ def _has_binary_root(difference: Any) -> bool:
     if len(difference.free_symbols) != 1:
         return True  # nothing is known
     (free,) = difference.free_symbols
+    if free.name not in DOMAINS:
+        return True  # a state
     numerator, _ = sp.fraction(difference)
     if not numerator.is_polynomial(free):
         return True

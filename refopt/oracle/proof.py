@@ -3,7 +3,8 @@
 A rule or variant runs on SymPy symbols for one generic element; the equations of spec/ are parsed
 and evaluated on the same symbols. The two were written independently from the source. The step
 ``t`` takes every form that code can tell apart: 1 and any later step, or with windows of k steps
-the start, the middle and the end of any window, for k = 1 and for any longer one.
+the start, the middle and the end of any window, for k = 1 and for any longer one, and as numbers
+two windows of 4.
 """
 
 from __future__ import annotations
@@ -124,8 +125,12 @@ class Equality:
         )
 
 
-def equalities(name: str) -> Iterator[Equality]:
+def equalities(name: str, function: str | None = None) -> Iterator[Equality]:
     """Every equality between code and specification under a name, for its forms as well.
+
+    Args:
+        name: of the specification.
+        function: a form or a part under that name, to have its equalities alone.
 
     Raises:
         SpecificationError: nothing is specified under that name.
@@ -134,11 +139,12 @@ def equalities(name: str) -> Iterator[Equality]:
     if spec.kind == "composition":
         yield from _of_optimizer(spec)
         return
-    for part in catalog.components(name):
-        yield from _of_function(part, spec.equations, spec.state)
+    stated = dict.fromkeys(catalog.components(name), (spec.equations, spec.state))
     for form_name, form in spec.forms.items():
-        state = spec.state if form.state is None else form.state
-        yield from _of_function(form_name, form.equations, state)
+        stated[form_name] = (form.equations, spec.state if form.state is None else form.state)
+    for each, (equations, state) in stated.items():
+        if function in (None, each):
+            yield from _of_function(each, equations, state)
 
 
 def evaluated(equations: Sequence[str], given: Values, t: Any) -> Values:
@@ -224,6 +230,8 @@ def _steps(layer: Layer) -> list[tuple[Any, Values]]:
         (longer["k"] * n + 1, longer),
         (longest["k"] * past + i + 1, longest),  # neither the first of its window nor the last
         (longer["k"] * n, longer),
+        # Python's == takes a remainder that symbols leave open for a number that it is not
+        *((sp.Integer(t), {"k": sp.Integer(4)}) for t in range(2, 9)),
     ]
 
 

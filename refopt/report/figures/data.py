@@ -110,7 +110,7 @@ SCHEDULES: Final[Mapping[str, str]] = {
     "cosine_growing_restarts": "cosine_growing_restarts(sgd(lr=1.0), decay_steps=14)",
     "polynomial": "polynomial(sgd(lr=1.0), decay_steps=100, power=2.0)",
     "inverse_time": "inverse_time(sgd(lr=1.0), decay=0.1)",
-    "inverse_sqrt": "inverse_sqrt(sgd(lr=1.0), warmup_steps=25)",
+    "inverse_sqrt, 5 times": "inverse_sqrt(sgd(lr=5.0), warmup_steps=25)",
     "piecewise_linear": (
         "piecewise_linear(sgd(lr=1.0), schedule={10: 1.0, 40: 1.0, 60: 0.2, 80: 0.2, 90: 0.0})"
     ),
@@ -121,7 +121,8 @@ SCHEDULES: Final[Mapping[str, str]] = {
 }
 """The schedules that are drawn, with hyperparameters that show their form in 100 steps.
 
-Along a gradient of 1 and from a learning rate of 1, the steps of descent are the factors.
+Along a gradient of 1 and from a learning rate of 1, the steps of descent are the factors. The
+largest of ``inverse_sqrt`` is 1/5, so that it is drawn from a learning rate of 5.
 """
 
 

@@ -23,6 +23,7 @@ import refopt
 from refopt.report.figures import data
 from refopt.report.figures.trajectories import (
     LANDSCAPES,
+    STEPS,
     Landscape,
     Path,
     Traveller,
@@ -139,11 +140,11 @@ def decay(figure: Figure) -> None:
     left.plot(data.weights(regularised, scales, steps), **dashed)
     left.plot(data.weights(decoupled, scales, steps), **solid)
     for scale, end in zip(scales, data.weights(regularised, scales, steps)[-1], strict=True):
-        _say(left, f"L2, |g| = {scale:g}", (steps, end), dashed, (3, 0))
+        _say(left, f"Adam with L2, |g| = {scale:g}", (steps, end), dashed, (3, 0))
     end = data.weights(decoupled, scales, steps)[-1, 0]
     _say(left, "AdamW, all |g|", (steps, end), solid, (3, 0))
-    left.set(xlim=(0, steps), ylim=(0, 1.02), xlabel="step t", ylabel="weight")
-    left.set_title(r"$\gamma = 0.01$, $\lambda = 0.1$")
+    left.set(xlim=(0, steps), ylim=(0, 1.02), xlabel="step t", ylabel="weight, from 1")
+    left.set_title(r"learning rate $\gamma = 0.01$, decay $\lambda = 0.1$")
 
     scales = np.geomspace(0.01, 100, 25)
 
@@ -162,7 +163,7 @@ def decay(figure: Figure) -> None:
     _say(right, "AdamW (line)", (scales[0], 1), solid, (0, -8))
     _say(right, "SGD with L2 (dots)", (scales[0], 1), dots, (0, -18))
     right.set(xscale="log", yscale="log", xlabel="size of the gradients |g|")
-    right.set_title(r"$\gamma = 0.001$, $\lambda = 0.01$")
+    right.set_title(r"learning rate $\gamma = 0.001$, decay $\lambda = 0.01$")
     right.set_ylabel(r"shrinkage a step, in $\gamma\lambda$")
 
 
@@ -204,6 +205,7 @@ def rectifier(figure: Figure) -> None:
         axes.plot(t[first], r[first], "o", color=line["color"])
         middle = int(np.argmax(r > 0.5))
         _say(axes, rf"$\beta_2 = {beta2}$", (t[middle], r[middle]), line, (5, -3))
+    _say(axes, f"first at t = {t[first]}", (t[first], 0.08), {"color": _GREY}, (-6, 0), ha="right")
     axes.set(xscale="log", xlim=(1, steps), ylim=(0, 1.05), xlabel="step t", ylabel="rectifier r")
 
 
@@ -234,7 +236,13 @@ def trajectories(figure: Figure, travellers: Mapping[str, Traveller] | None = No
         for axes, landscape in zip(row, LANDSCAPES, strict=True):
             _draw_path(axes, landscape, best(traveller, landscape))
     for axes, landscape in zip(grid[0], LANDSCAPES, strict=True):
-        axes.set_title(landscape.title)
+        axes.set_title(f"{landscape.title}\n{landscape.formula}")
+    for axes in grid[-1]:
+        axes.set_xlabel("x", labelpad=1)
+    figure.supxlabel(
+        f"{STEPS} steps from the dot; crosses: minima; grey: lines of equal loss; y is vertical",
+        fontsize=7,
+    )
 
 
 def _draw_path(axes: Axes, landscape: Landscape, path: Path) -> None:
@@ -247,7 +255,9 @@ def _draw_path(axes: Axes, landscape: Landscape, path: Path) -> None:
     axes.plot(*np.transpose(landscape.minima), "x", color="black", linestyle="none")
     axes.plot(*path.points.T, marker=".", markersize=2, linewidth=0.7, color=_LINES[0]["color"])
     axes.plot(*landscape.start, "o", color=_LINES[1]["color"], markersize=4)
-    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+    axes.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1, 2])
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    axes.tick_params(direction="in", labelsize=6, pad=2)
     rate = "" if path.lr is None else f"lr {path.lr:g}"
     axes.text(0.98, 0.03, rate, transform=axes.transAxes, ha="right", va="bottom", fontsize=7)
     axes.spines[:].set_visible(True)

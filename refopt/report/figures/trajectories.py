@@ -34,6 +34,7 @@ class Landscape:
 
     Attributes:
         title: what it is.
+        formula: the loss as LaTeX.
         value: the loss at x, y: numbers or arrays.
         gradient: its gradient at x, y.
         start: the first point.
@@ -42,6 +43,7 @@ class Landscape:
     """
 
     title: str
+    formula: str
     value: Callable[[Any, Any], Any]
     gradient: Callable[[float, float], tuple[float, float]]
     start: tuple[float, float]
@@ -52,6 +54,7 @@ class Landscape:
 LANDSCAPES: Final = (
     Landscape(
         "ravine",
+        r"$(x^2 + 30\, y^2)/2$",
         lambda x, y: (x**2 + 30 * y**2) / 2,
         lambda x, y: (x, 30 * y),
         start=(-2.0, 0.6),
@@ -60,6 +63,7 @@ LANDSCAPES: Final = (
     ),
     Landscape(
         "saddle",
+        r"$x^2/2 - y^2/2 + y^4/4$",
         lambda x, y: x**2 / 2 - y**2 / 2 + y**4 / 4,
         lambda x, y: (x, y**3 - y),
         start=(-1.5, 0.01),
@@ -68,6 +72,7 @@ LANDSCAPES: Final = (
     ),
     Landscape(
         "Rosenbrock / 100",
+        r"$(1-x)^2/100 + (y - x^2)^2$",
         lambda x, y: (1 - x) ** 2 / 100 + (y - x**2) ** 2,
         lambda x, y: ((x - 1) / 50 - 4 * x * (y - x**2), 2 * (y - x**2)),
         start=(-1.2, 1.0),
