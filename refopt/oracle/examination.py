@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from refopt.adapters.adapter import TargetError
 from refopt.optimizer import Optimizer
 from refopt.oracle.explanation import Explanation
 from refopt.oracle.identify import FRESH, Search
-from refopt.oracle.observation import Hypothesis, Observation, Variation, observe, weigh
+from refopt.oracle.observation import Hypothesis, Observation, Variation, observe, watched, weigh
 from refopt.oracle.reproduction import Reproduction
 from refopt.oracle.subject import Subject, asked
 from refopt.oracle.verdict import Deviation, Verdict
@@ -146,7 +146,10 @@ class Examination:
     def _explained(self) -> tuple[tuple[Explanation, ...], tuple[str, ...]]:
         """What explains the target, and why nothing could."""
         assert isinstance(self.seen, Observation)
-        search = Search(self.seen, lambda: self._observed(self.seed + FRESH))
+        again = partial(
+            watched, self.subject, self.variation, dtype=self.dtype, timeout=self.timeout
+        )
+        search = Search(self.seen, lambda: self._observed(self.seed + FRESH), again)
         try:
             return tuple(search.explanations([self.spec], self.dialect)), ()
         except TargetError as error:

@@ -22,6 +22,7 @@ from refopt.adapters.adapter import TargetError
 from refopt.arithmetic.bounds import FLOAT32, FORMATS
 from refopt.optimizer import Optimizer
 from refopt.oracle.alternatives import COMMON
+from refopt.oracle.circumstances import Again, hanging_on
 from refopt.oracle.compositions import recompositions
 from refopt.oracle.edited import source
 from refopt.oracle.edits import Edit, LineEdit, edits
@@ -33,6 +34,7 @@ from refopt.oracle.observation import (
     Observation,
     Variation,
     observe,
+    watched,
     weigh,
 )
 from refopt.oracle.pairs import Screen, promising, together
@@ -123,7 +125,8 @@ def identify(
         def seen(seed: int) -> Observation:
             return observe(subject, variation, dtype=dtype, seed=seed, timeout=timeout)
 
-        search = Search(seen(seed), partial(seen, seed + FRESH))
+        again = partial(watched, subject, variation, dtype=dtype, timeout=timeout)
+        search = Search(seen(seed), partial(seen, seed + FRESH), again)
         home = specification.home(name)
         explanations = search.explanations(expressions, home and home[1])
     except TargetError as error:
@@ -167,9 +170,10 @@ class Search:
         is_over: whether the time for pairs of changes ended before all were tried.
     """
 
-    def __init__(self, seen: Observation, fresh: Callable[[], Observation]) -> None:
+    def __init__(self, seen: Observation, fresh: Callable[[], Observation], again: Again) -> None:
         self.seen = seen
         self.fresh = fresh
+        self.again = again
         self.sieve = Sieve(seen)
         self.is_over = False
 
@@ -182,7 +186,29 @@ class Search:
             expressions: what the target may be.
             dialect: the form that it should be; changes of it come before those of others.
         """
-        for stage in self._stages(expressions, dialect):
+        forms = [form for expression in expressions for form in _forms(expression, dialect)]
+        forms.sort(key=lambda form: form.dialect != dialect)
+        asked = len(expressions) == 1
+        nearest = sorted(forms[asked:], key=lambda form: -self.sieve.share(form.hypothesis))
+        first, *others = [*forms[:asked], *nearest]
+        for stage in (
+            forms,
+            self._changed(first),
+            self._gated(first),
+            chain.from_iterable(map(self._changed, others[:NEIGHBOURS])),
+        ):
+            found = self._confirmed(stage)
+            if found:
+                return found
+        if not asked:
+            return []
+        hanging = hanging_on(first.hypothesis, self.seen, self.again)
+        if hanging is not None:
+            return [first.changed(first.hypothesis, hanging).as_explanation(math.inf)]
+        # in 16 bits so many pairs are near that none of them explains anything
+        if FORMATS[self.seen.dtype].unit > FLOAT32.unit:
+            return []
+        for stage in self._changed_twice(first):
             found = self._confirmed(stage)
             if found or self.is_over:
                 return found
@@ -213,22 +239,6 @@ class Search:
             for candidate, worst in hits
             if confirmed(candidate.hypothesis, again) is not None
         ]
-
-    def _stages(
-        self, expressions: Sequence[str], dialect: str | None
-    ) -> Iterator[Iterable[Candidate]]:
-        forms = [form for expression in expressions for form in _forms(expression, dialect)]
-        forms.sort(key=lambda form: form.dialect != dialect)
-        yield forms
-        asked = len(expressions) == 1
-        nearest = sorted(forms[asked:], key=lambda form: -self.sieve.share(form.hypothesis))
-        first, *others = [*forms[:asked], *nearest]
-        yield self._changed(first)
-        yield self._gated(first)
-        yield chain.from_iterable(map(self._changed, others[:NEIGHBOURS]))
-        # in 16 bits so many pairs are near that none of them explains anything
-        if asked and FORMATS[self.seen.dtype].unit <= FLOAT32.unit:
-            yield from self._changed_twice(first)
 
     def _changed(self, form: Candidate) -> Iterator[Candidate]:
         """A form with one change."""

@@ -113,6 +113,17 @@ def observe(
         for probe in probes(varied, dtype=dtype, seed=seed)
         if subject.adapter.takes_missing or not probe.has_missing
     )
+    return watched(subject, variation, ran, dtype=dtype, timeout=timeout)
+
+
+def watched(
+    subject: Subject, variation: Variation, ran: Sequence[Probe], *, dtype: str, timeout: float
+) -> Observation:
+    """Runs a target through some probes.
+
+    Raises:
+        TargetError: it could not be run.
+    """
     traces = []
     with Worker(timeout) as worker:
         for probe in ran:
@@ -122,7 +133,7 @@ def observe(
                 traces.append(run(subject.adapter, probe, given, lr, worker))
             finally:
                 subject.adapter.end_sessions()
-    return Observation(dtype, ran, tuple(traces))
+    return Observation(dtype, tuple(ran), tuple(traces))
 
 
 def given_to(subject: Subject, variation: Variation, probe: Probe) -> dict[str, Any]:

@@ -43,7 +43,7 @@ from refopt.hyperparameters import DOMAINS, Interval
 
 Arrays = tuple[np.ndarray, ...]
 Gradients = tuple[np.ndarray | None, ...]
-Layout = Literal["contiguous", "gaps", "columns", "backwards", "offset"]
+Layout = Literal["contiguous", "anew", "gaps", "columns", "backwards", "offset"]
 
 SHAPES: Final = ((), (5,), (4, 3), (11,), (0,))
 """The shapes of the parameters: a number, a size that fills no vector register, rows, nothing."""
@@ -145,9 +145,10 @@ class Probe:
         gradients: for each step, a gradient for each parameter, or None.
         rates: the learning rate of each step, as multiples of the hyperparameter ``lr``.
         resumes_after: the step after which the target is saved and loaded into a fresh one.
-        layout: how the gradients lie in memory: as usual; otherwise they cannot be written, and lie
-            column by column, these with gaps between elements as well, from the last element to
-            the first, or not where vector registers have them.
+        layout: how the gradients lie in memory: as usual; in arrays that are never used again;
+            otherwise they cannot be written, and lie column by column, these with gaps between
+            elements as well, from the last element to the first, or not where vector registers
+            have them.
         rests: how many steps there are first in which all gradients, and all state, are zero.
     """
 

@@ -19,7 +19,8 @@ from refopt.oracle.probes import Gradients, Layout, Probe, joined
 
 _LAYOUTS: Final[Mapping[Layout, Callable[[np.ndarray], np.ndarray]]] = {
     "contiguous": np.empty_like,
-    "gaps": lambda p: np.empty((*p.shape[::-1], 2), p.dtype)[..., 0].T,
+    "anew": np.empty_like,
+    "gaps": lambda p: np.ones((*p.shape[::-1], 2), p.dtype)[..., 0].T,
     "columns": lambda p: np.empty(p.shape[::-1], p.dtype).T,
     "backwards": lambda p: np.empty(p.shape, p.dtype)[(slice(None, None, -1),) * p.ndim + (...,)],
     "offset": lambda p: np.empty(p.size + 1, p.dtype)[1:].reshape(p.shape),
@@ -143,7 +144,8 @@ class Started:
         params: the parameters before the first step.
         hyperparameters: what to start it with.
         worker: where to run it.
-        layout: how the memory of its gradients looks; the caller uses it in every step anew.
+        layout: how the memory of its gradients looks; the caller uses it again in every step, but
+            for ``anew``.
 
     Raises:
         TargetError: the target raised, hung, changed its inputs, or returned something other than
@@ -160,8 +162,9 @@ class Started:
     ) -> None:
         self.params = list(params)
         self._adapter, self._hyperparameters, self._worker = adapter, hyperparameters, worker
+        self._layout: Layout = layout
         self._buffers = [_LAYOUTS[layout](p) for p in params]
-        self._lets_write = layout == "contiguous"
+        self._lets_write = layout in ("contiguous", "anew")
         self._session = self._start(self.params)
 
     @property
@@ -186,6 +189,8 @@ class Started:
 
     def step(self, where: str, grads: Gradients) -> list[np.ndarray]:
         """One step, which errors call by its place."""
+        if self._layout == "anew":
+            self._buffers = [np.empty_like(p) for p in self.params]
         given = _filled(self._buffers, grads, lets_write=self._lets_write)
         returned = self._worker.call(where, partial(self._session.step, list(given)))
         _check_unchanged(where, given, grads)

@@ -309,13 +309,7 @@ class BufferIsLostWithoutGradient(Momentum):
 # Memory
 
 
-@mistake(
-    "adam",
-    "gradient",
-    "step before",
-    entry=70,
-    unexplained="it depends on memory that no formula of the reference has",
-)
+@mistake("adam", "an array of a gradient is kept", entry=70)
 class KeepsTheCallersFirstGradient(Adam):
     """The first moment starts as the caller's array, which is later overwritten."""
 
@@ -326,7 +320,7 @@ class KeepsTheCallersFirstGradient(Adam):
             self.apply(self.params[i], g, self.m[i], self.v[i], 1)
             return
         if self.t[i] == 2:
-            self.m[i] = (1 - self.beta1) * self.kept[i]
+            self.m[i] = np.asarray((1 - self.beta1) * self.kept[i])
         self.apply(self.params[i], g, self.m[i], self.v[i], self.t[i])
 
 
@@ -359,27 +353,26 @@ class MomentsInOneArray(Adam):
         self.v = self.m
 
 
-@mistake("sgd", "instance", unexplained="it depends on memory that no formula of the reference has")
+@mistake("sgd", "a fresh instance goes on with the state of the one before")
 class BuffersOfTheClass(Momentum):
     """A dictionary that all instances share."""
 
-    shared: ClassVar[dict[int, Any]] = {}
+    shared: ClassVar[dict[Any, Any]] = {}
 
     def update(self, i, g):
-        old = self.shared.get(i)
+        old = self.shared.get((i, g.shape))
         new = g.copy() if old is None or not self.momentum else (
             self.momentum * old + (1 - self.dampening) * g
         )  # fmt: skip
-        self.shared[i] = new
+        self.shared[i, g.shape] = new
         self.params[i] -= self.lr * new
 
 
 @mistake(
     "sgd",
-    "contiguous",
+    "read as if they were contiguous",
     entry=155,
     links="bitsandbytes-foundation/bitsandbytes#1185",
-    unexplained="it depends on memory that no formula of the reference has",
 )
 class IgnoresStrides(Momentum):
     """Reads a gradient from where it begins, as if it had no gaps."""
@@ -453,9 +446,7 @@ class NumbersAreSkipped(Momentum):
             super().update(i, g)
 
 
-@mistake(
-    "adam", "broadcast", "row", unexplained="it depends on where an element stands in its parameter"
-)
+@mistake("adam", "right where all parameters are vectors")
 class SquaresOfTheFirstRow(Adam):
     """The second moment of a matrix is that of its first row."""
 

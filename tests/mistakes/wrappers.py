@@ -212,11 +212,7 @@ class FactorUpsideDown(Around):
         return [None if g is None else g * scale for g in grads]
 
 
-@mistake(
-    "clip_by_global_norm(sgd)",
-    "missing",
-    unexplained="what it remembers from call to call is no state of the reference",
-)
+@mistake("clip_by_global_norm(sgd)", "right where none is missing")
 class NormOfStaleGradients(Around):
     """The gradient of an earlier step counts where there is none."""
 
@@ -778,9 +774,7 @@ class MomentsOfAbsentRowsDecay(Lazy):
         return inner.params
 
 
-@mistake(
-    "lazy(adam)", "t", "row", unexplained="it depends on where an element stands in its parameter"
-)
+@mistake("lazy(adam)", "zeros in a gradient do something else")
 class CountOfEachRow(Lazy):
     """The bias correction of a row counts the steps in which it was present."""
 
