@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from refopt import catalog
-from refopt.arithmetic.bounds import FLOAT64, Bounded
 from refopt.hyperparameters import DECAY_RATES, DOMAINS, Boolean, Interval
 from refopt.layers import (
     REQUIRED,
@@ -28,13 +25,12 @@ from refopt.layers import (
     OnLearningRate,
     OnParameter,
     OnWindow,
-    State,
 )
 from refopt.optimizer import Optimizer, VariantConstructor
 from refopt.oracle import faults
 from refopt.oracle.edits import Edit
 from refopt.oracle.scope import are_alike
-from refopt.tree import Tree
+from refopt.oracle.values import TYPICAL, Named, Restack, changes_of_values
 
 SIBLINGS: Final[Sequence[frozenset[str]]] = (
     *(
@@ -100,20 +96,6 @@ WINDOWS: Final = {
 }
 """What becomes of a window that is accumulated otherwise, and the words for it."""
 
-TYPICAL: Final[Mapping[str, Sequence[Hyperparameter]]] = {
-    "momentum": (0.0, 0.9),
-    "rho": (0.9, 0.95, 0.99),
-    "beta1": (0.0, 0.9),
-    "beta2": (0.0, 0.999, 0.99),
-    "eps": (1e-8, 1e-7, 1e-6, 1e-10),
-    "k": (1, 2),
-    "alpha": (0.5, 0.8),
-    "max_norm": (1.0,),
-    "initial_accumulator": (0.1,),
-    "momentum_decay": (0.0,),
-}
-"""Values that stand in people's code whatever is given, besides the default."""
-
 
 def recompositions(optimizer: Optimizer) -> Iterator[Edit]:
     """Every change of the composition of an optimizer, none of them twice."""
@@ -132,12 +114,9 @@ def recompositions(optimizer: Optimizer) -> Iterator[Edit]:
                 yield Edit("expression", 1, str(optimizer), after, words, kind, restack)
 
 
-Restack = Callable[[Optimizer], Optimizer]
-
-
 def _after(restack: Restack, optimizer: Optimizer) -> str:
     changed = restack(optimizer)
-    text = changed.text if isinstance(changed, _Named) else str(changed)
+    text = changed.text if isinstance(changed, Named) else str(changed)
     return re.sub(r"\d\.\d{12,}", lambda number: f"{float(number[0]):g}", text)
 
 
@@ -164,22 +143,7 @@ def _of_hyperparameters(optimizer: Optimizer) -> Iterator[tuple[str, Restack]]:
     for i, layer in enumerate(optimizer.layers):
         for words, change in _of_values(i, layer):
             yield words, partial(_restacked, change)
-    for name, default in optimizer.hyperparameters().items():
-        domain = DOMAINS[name]
-        if name != "lr" and isinstance(domain, Interval) and not domain.integer and 0 in domain:
-            for value in dict.fromkeys((default, *TYPICAL.get(name, ()))):
-                if value != 0:
-                    words = f"{name} of 0 is taken for none given, which means {value!r}"
-                    yield words, partial(_defaulted, name, value)
-    for name, rounded in _ROUNDINGS.items():
-        yield f"hyperparameters are {name}", partial(_rounded, name, rounded)
-    yield "the learning rate changes one call late", partial(_late, True)
-    yield "the learning rate changes one call late but for the first change", partial(_late, False)
-    yield "the learning rate stays that of the first call", _first
-    for name in optimizer.hyperparameters():
-        domain = DOMAINS[name]
-        if name != "lr" and isinstance(domain, Interval) and not domain.integer:
-            yield f"{name} and lr exchanged", partial(_rate_exchanged, name)
+    yield from changes_of_values(optimizer)
 
 
 Change = Callable[[list[Layer]], None]
@@ -264,8 +228,6 @@ def _of_variant(i: int, layer: Layer, variants: Sequence[Layer]) -> Iterator[tup
             f"{name} changes the directions instead of the gradients",
             partial(_of_kind, i, faults.OnDirections),
         )
-    if isinstance(layer, OnLearningRate):
-        yield f"the factors of {name} multiply up", partial(_of_kind, i, faults.Compounding)
     if isinstance(layer, OnParameter) and "k" in layer.hyperparameters:
         yield f"{name} resets the state inside", partial(_of_kind, i, faults.Resetting)
     if name.startswith("gradient_accumulation"):
@@ -409,113 +371,3 @@ def _meaning(name: str) -> str:
 
 def _siblings(name: str) -> frozenset[str]:
     return frozenset[str]().union(*(group for group in SIBLINGS if name in group)) - {name}
-
-
-# What concerns the learning rate as well
-
-
-@dataclass(frozen=True)
-class _Named(Optimizer):
-    """An optimizer that changes what its learning rate is.
-
-    Attributes:
-        text: what it is called.
-        rate: the learning rate of a step, from that which is given.
-    """
-
-    text: str = ""
-    rate: Callable[[Hyperparameter], Hyperparameter] = lambda lr: lr
-
-    def step(
-        self, params: Tree, grads: Tree, state: State, *, lr: Hyperparameter | None = None
-    ) -> tuple[Tree, State]:
-        """One step at another learning rate."""
-        return super().step(params, grads, state, lr=self.rate(self.lr if lr is None else lr))
-
-
-def _named(
-    optimizer: Optimizer, text: str, rate: Callable[[Hyperparameter], Hyperparameter]
-) -> _Named:
-    values = {field.name: getattr(optimizer, field.name) for field in fields(Optimizer)}
-    return _Named(**values, text=text, rate=rate)
-
-
-def _bfloat16(value: float) -> float:
-    """To nearest."""
-    bits = int(np.float32(value).view(np.uint32))
-    return _of_bits(bits + 0x7FFF + (bits >> 16 & 1))
-
-
-def _truncated_bfloat16(value: float) -> float:
-    return _of_bits(int(np.float32(value).view(np.uint32)))
-
-
-def _of_bits(bits: int) -> float:
-    return float(np.uint32(bits & 0xFFFF0000).view(np.float32))
-
-
-def _float16(value: float) -> float:
-    return float(np.float16(value))
-
-
-_ROUNDINGS: Final[Mapping[str, Callable[[float], float]]] = {
-    "rounded to bfloat16": _bfloat16,
-    "cut off to bfloat16": _truncated_bfloat16,
-    "rounded to float16": _float16,
-}
-
-
-def _rounded(name: str, function: Callable[[float], float], optimizer: Optimizer) -> Optimizer:
-    def value(x: Any) -> Any:
-        if isinstance(x, Bounded):
-            return Bounded(function(float(x.value)), 0.0, FLOAT64)
-        return function(x) if type(x) is float else x
-
-    layers = [
-        replace(layer, hyperparameters={k: value(v) for k, v in layer.hyperparameters.items()})
-        for layer in optimizer.layers
-    ]
-    changed = replace(optimizer, layers=tuple(layers), lr=value(optimizer.lr))
-    return _named(changed, f"{optimizer}, hyperparameters {name}", value)
-
-
-def _defaulted(name: str, default: Hyperparameter, optimizer: Optimizer) -> Optimizer:
-    def value(x: Any) -> Any:
-        return default if (x.value if isinstance(x, Bounded) else x) == 0 else x
-
-    layers = [
-        layer.given({name: value(layer.hyperparameters[name])})
-        if name in layer.hyperparameters
-        else layer
-        for layer in optimizer.layers
-    ]
-    changed = replace(optimizer, layers=tuple(layers))
-    return _named(changed, f"{optimizer}, {name} = 0 as {default!r}", lambda lr: lr)
-
-
-def _late(also_at_first: bool, optimizer: Optimizer) -> Optimizer:
-    rates = [optimizer.lr] if also_at_first else []
-
-    def rate(lr: Hyperparameter) -> Hyperparameter:
-        rates.append(lr)
-        return rates[max(len(rates) - 2, 0)]
-
-    text = "lr one call late" + " but for the first" * (not also_at_first)
-    return _named(optimizer, f"{optimizer}, {text}", rate)
-
-
-def _first(optimizer: Optimizer) -> Optimizer:
-    rates: list[Hyperparameter] = []
-
-    def rate(lr: Hyperparameter) -> Hyperparameter:
-        rates.append(lr)
-        return rates[0]
-
-    return _named(optimizer, f"{optimizer}, lr of the first call", rate)
-
-
-def _rate_exchanged(name: str, optimizer: Optimizer) -> Optimizer:
-    given = optimizer.hyperparameters()[name]
-    layers = tuple(layer.given({name: optimizer.lr}) for layer in optimizer.layers)
-    changed = replace(optimizer, layers=layers, lr=given)
-    return _named(changed, f"{optimizer}, {name} as lr and lr as {name}", lambda _: given)

@@ -53,7 +53,8 @@ class Explanation:
         spec: its expression.
         dialect: whose form of it, or None for the canonical form.
         differences: how it differs from that.
-        worst: the largest error of the target as a fraction of its bound.
+        worst: the largest error of the target as a fraction of its bound; infinite where what
+            explains it is no other optimizer.
         is_changed: whether it is neither the canonical form nor a dialect.
     """
 

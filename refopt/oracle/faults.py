@@ -21,6 +21,7 @@ from refopt.layers import (
     OnLearningRate,
     OnParameter,
     OnRows,
+    ParameterState,
     Rule,
 )
 from refopt.optimizer import variant
@@ -203,21 +204,61 @@ def sharing_numbers(layer: Layer) -> type[Sharing] | None:
     return SharingNumbers if numbers else None
 
 
-@dataclass(frozen=True, kw_only=True)
 class Compounding(OnLearningRate):
-    """Multiplies the learning rate by the factors of all steps so far.
+    """Multiplies the learning rate by the factors of all steps so far."""
 
-    Attributes:
-        products: of the factors, by the parameter's name.
-    """
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The product of the factors."""
+        return ("product",)
 
-    products: dict[str, Array] = field(default_factory=dict)
+    def initial_state(self, xp: Namespace, theta: Array) -> ParameterState:
+        """A product of nothing."""
+        return {self.key("product"): xp.scalar_like(theta, 1.0)}
 
     def inward(self, leaves: Sequence[Leaf]) -> None:
         """Scales the learning rate."""
         for leaf in leaves:
-            self.products[leaf.name] = self.products.get(leaf.name, 1.0) * self.call(leaf)
-            leaf.lr = leaf.lr * self.products[leaf.name]
+            self.skip(leaf)
+            leaf.lr = leaf.lr * leaf.state[self.key("product")]
+
+    def skip(self, leaf: Leaf) -> None:
+        """Multiplies by the factor of a step."""
+        factor = self.function(*(getattr(leaf, n) for n in self.arguments), **self.hyperparameters)
+        key = self.key("product")
+        leaf.state |= {key: leaf.xp.asarray(leaf.state[key] * factor)}
+
+
+@variant(Compounding)
+def correction_written_back(
+    xp: Namespace, t: int, *, beta1: float = 0.9, beta2: float = 0.999
+) -> Array:
+    """The correction of Adam's moments."""
+    return xp.sqrt(1 - beta2**t) / (1 - beta1**t)
+
+
+def at_the_first_rate(layer: Layer, first: dict[str, Array]) -> Layer:
+    """A layer whose part of the step has the learning rate of the first step, kept in a dict."""
+    kind = type(layer)
+
+    class AtTheFirstRate(kind):  # type: ignore[misc, valid-type]
+        def call(self, leaf: Leaf) -> Any:
+            """The function at that rate."""
+            lr, h = leaf.lr, leaf.h
+            ratio = first.setdefault("lr", lr) / lr
+            if issubclass(kind, Rule):
+                return ratio * super().call(leaf)
+            if issubclass(kind, OnDirection):
+                leaf.h = leaf.xp.zeros_like(h)
+                leaf.h, added = h, super().call(leaf)
+                return h + ratio * added
+            leaf.lr = first["lr"]
+            try:
+                return super().call(leaf)
+            finally:
+                leaf.lr = lr
+
+    return of_kind(AtTheFirstRate, layer)
 
 
 class InFloat16(Rule):

@@ -188,11 +188,13 @@ class Search:
         """
         forms = [form for expression in expressions for form in _forms(expression, dialect)]
         forms.sort(key=lambda form: form.dialect != dialect)
+        found = self._confirmed(forms)
+        if found:
+            return found
         asked = len(expressions) == 1
         nearest = sorted(forms[asked:], key=lambda form: -self.sieve.share(form.hypothesis))
         first, *others = [*forms[:asked], *nearest]
         for stage in (
-            forms,
             self._changed(first),
             self._gated(first),
             chain.from_iterable(map(self._changed, others[:NEIGHBOURS])),

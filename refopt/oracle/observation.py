@@ -264,9 +264,10 @@ def _expected(
             reached = idle(reached, mode)
         else:
             grads = [None if g is None else mode.given(g) for g in gradients]
-            before, reached = reached, stepped(optimizer, reached, grads, lr * rate, mode)
+            given = lr * rate if trace.sets_rate else None
+            before, reached = reached, stepped(optimizer, reached, grads, given, mode)
             if former is not None:
-                former = stepped(older, former, grads, lr * rate, mode)
+                former = stepped(older, former, grads, given, mode)
             if step < probe.rests and reached.is_as(idle(before, mode)):
                 resting = int(min(probe.rests - step, _until_window(optimizer, step)))
         yield reached.params, None if former is None else former.params
@@ -334,12 +335,13 @@ def stepped(
     optimizer: Optimizer,
     reached: Reached,
     grads: Sequence[Bounded | None],
-    lr: float,
+    lr: float | None,
     mode: Mode,
 ) -> Reached:
     """One step of an optimizer within bounds, and what it leaves in memory."""
     before, old = reached
-    params, state = optimizer.step(before, list(grads), old, lr=mode.hyperparameter(lr))
+    rate = None if lr is None else mode.hyperparameter(lr)
+    params, state = optimizer.step(before, list(grads), old, lr=rate)
     return Reached(
         [mode.parameter(x, y) for x, y in zip(params, before, strict=True)],
         {

@@ -51,6 +51,11 @@ class Trace:
     resumed_after: int | None
     beside: list[list[np.ndarray]] = field(default_factory=list)
 
+    @property
+    def sets_rate(self) -> bool:
+        """Whether the learning rate was set before each step; otherwise it is as at the start."""
+        return any(rate != 1 for rate in self.rates)
+
     @cached_property
     def joined(self) -> Trace:
         """It with all parameters as one."""

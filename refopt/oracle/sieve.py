@@ -159,7 +159,8 @@ class Sieve:
         state = optimizer.init(params)
         for step, (gradients, rate) in enumerate(zip(probe.gradients, trace.rates, strict=False)):
             grads = [None if g is None else np.asarray(g, np.float64) for g in gradients]
-            params, state = optimizer.step(params, grads, state, lr=base.lr * rate)
+            lr = base.lr * rate if trace.sets_rate else None
+            params, state = optimizer.step(params, grads, state, lr=lr)
             if not all(map(Waypoint.is_near, places[step], params)):
                 return False
             if step + 1 == trace.resumed_after:

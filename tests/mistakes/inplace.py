@@ -164,10 +164,8 @@ class DenominatorTimesItsCorrection(Optimizer):
 
 @mistake(
     "adam",
-    "learning rate",
-    "correct",
+    "the bias correction is written back into the learning rate",
     links="steveKapturowski/tensorflow-rl#20 PennyLaneAI/pennylane#1929",
-    unexplained="what it remembers from call to call is no state of the reference",
 )
 class CorrectedRateIsKept(Optimizer):
     """The bias correction is written back into the learning rate, and compounds."""
@@ -194,13 +192,7 @@ class EpsilonFromAConstant(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / denominator
 
 
-@mistake(
-    "adam",
-    "eps",
-    "lr",
-    links="offbit/evo-design#3",
-    unexplained="the learning rate is right again once it is set",
-)
+@mistake("adam", "eps and lr exchanged, also when lr is set", links="offbit/evo-design#3")
 class PositionalArguments(Optimizer):
     """Rate and epsilon come in each other's place."""
 
@@ -727,10 +719,8 @@ class DecayInTheDenominator(Optimizer):
 
 @mistake(
     "adamw",
-    "learning rate",
-    "decay",
+    "weight_decay stays at the learning rate of the first call",
     links="PaddlePaddle/Paddle#30207",
-    unexplained="what it remembers from call to call is no state of the reference",
 )
 class DecayAtTheFirstRate(Optimizer):
     """A schedule changes the step and not the decay."""

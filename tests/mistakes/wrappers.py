@@ -508,12 +508,7 @@ class DecaysSmoothly(Scheduled):
         return o["decay_rate"] ** ((t - 1) / o["decay_steps"])
 
 
-@mistake(
-    STEP_DECAY,
-    "decay_rate",
-    "t",
-    unexplained="what it remembers from call to call is no state of the reference",
-)
+@mistake(STEP_DECAY, "the factors of step_decay multiply up")
 class DecayCompounds(Scheduled):
     """The factor is multiplied into the rate that the last step left."""
 
@@ -528,10 +523,7 @@ class DecayCompounds(Scheduled):
 
 
 @mistake(
-    INVERSE_TIME,
-    "decay_rate",
-    links="oysteijo/simd_neuralnet#78",
-    unexplained="what it remembers from call to call is no state of the reference",
+    INVERSE_TIME, "the factors of inverse_time multiply up", links="oysteijo/simd_neuralnet#78"
 )
 class RateShrinksFromTheLast(Scheduled):
     """The rate of the last step is divided again."""
