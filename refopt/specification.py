@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, get_a
 
 import msgspec
 from msgspec import Meta
+
+from refopt.hyperparameters import DOMAINS
 
 if TYPE_CHECKING:
     from refopt.optimizer import Optimizer
@@ -408,6 +411,16 @@ def usual_arguments(framework: str, canonical: Iterable[str]) -> dict[str, str |
                     if wanted.issuperset((taken,) if isinstance(taken, str) else taken):
                         usual.setdefault(argument, taken)
     return usual
+
+
+def canonical_names(argument: str) -> tuple[str, ...]:
+    """The hyperparameters that an argument of that name is in most frameworks; none if in none."""
+    if argument in DOMAINS:
+        return (argument,)
+    every = (dialect for name in names() for dialect in load(name).dialects.values())
+    taken = Counter(d.arguments[argument] for d in every if argument in d.arguments)
+    (most, _), *_ = taken.most_common(1) or [((), 0)]
+    return (most,) if isinstance(most, str) else most
 
 
 def canonical_defaults(parts: Iterable[Dialect]) -> dict[str, Any]:

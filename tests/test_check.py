@@ -107,8 +107,43 @@ def test_notes_say_what_was_not_exercised() -> None:
 def test_a_hyperparameter_that_the_target_does_not_take_is_noted() -> None:
     assert check(targets.TakesNoEpsilon).notes == (
         "the target takes no eps: it was expected to be 1e-08",
+        "the target's argument epsilon stayed 1e-08: refopt calls it eps",
     )
-    assert check(targets.TakesNoEpsilon, "adam(eps=1e-8)").notes == ()
+
+
+def test_an_argument_under_another_name_is_noted() -> None:
+    def named_otherwise(
+        params: targets.Arrays,
+        learning_rate: float = 0.1,
+        betas: Any = (0.9, 0.99),
+        wd: float = 0.0,
+    ) -> targets.Descent:
+        assert (learning_rate, betas, wd) == (0.1, (0.9, 0.99), 0.0)
+        return targets.Descent(params)
+
+    notes = check(named_otherwise, targets.SGD_SPEC).notes
+    assert "the target's argument learning_rate stayed 0.1: refopt calls it lr" in notes
+    assert (
+        "the target's argument betas stayed (0.9, 0.99): refopt calls it beta1 and beta2" in notes
+    )
+    assert not any("wd" in note for note in notes)  # of 0 it does nothing
+
+
+def test_a_hyperparameter_that_the_spec_has_not_is_noted() -> None:
+    def decaying(params: targets.Arrays, weight_decay: float = 0.1) -> targets.Descent:
+        assert weight_decay == 0.1
+        return targets.Descent(params)
+
+    notes = check(decaying, targets.SGD_SPEC).notes
+    assert "the target's argument weight_decay stayed 0.1" in notes
+
+
+def test_an_argument_that_nothing_sets_needs_a_default() -> None:
+    def stepping(params: targets.Arrays, grads: targets.Arrays) -> targets.Arrays:
+        return [p - g for p, g in zip(params, grads, strict=True)]
+
+    reason = why(stepping)
+    assert "this one needs 'grads', which the spec has not: give it a default" in reason
 
 
 def test_a_flag_that_stays_is_noted() -> None:
@@ -152,7 +187,7 @@ def test_the_hyperparameters_of_a_deviation_are_those_of_its_step() -> None:
 def test_a_number_that_is_none_deviates(value: float) -> None:
     def spoilt(step: int, params: targets.Arrays) -> None:
         if step == 2 and len(params) > 1:
-            params[1][4] = value
+            params[3][4] = value
 
     verdict = check(changing(spoilt), targets.SGD_SPEC)
     assert verdict.outcome == "deviates"
@@ -279,7 +314,7 @@ FILES = {
         ("empty.py:f", "{}/empty.py has no attribute 'f'"),
         ("absent.py:f", "there is no file {}/absent.py"),
         ("empty.py:", "is not of the form package.module:attribute"),
-        ("empty.py", "is not of the form package.module:attribute"),
+        ("empty.py", "package.module:attribute; name what is in it: {}/empty.py:MyOptimizer"),
     ],
 )
 def test_a_file_that_cannot_be_imported(name: str, reason: str, tmp_path: Path) -> None:
@@ -296,6 +331,7 @@ def test_a_file_that_cannot_be_imported(name: str, reason: str, tmp_path: Path) 
         ("math:nowhere", "math has no attribute 'nowhere'"),
         ("math:pi.nowhere", "math has no attribute 'pi.nowhere'"),
         (".relative:f", "cannot import .relative: TypeError: "),
+        ("math.pi", "'math.pi' is not of the form package.module:attribute; did you mean math:pi?"),
         (":f", "':f' is not of the form package.module:attribute"),
         ("", "'' is not of the form package.module:attribute"),
     ],

@@ -96,6 +96,12 @@ def test_version(run: Any) -> None:
     assert run("--version").out == f"refopt {refopt.__version__}\n"
 
 
+def test_python_runs_it_as_a_module() -> None:
+    command = [sys.executable, "-m", "refopt", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"refopt {refopt.__version__}\n"
+
+
 def test_list_names_every_specification(run: Any) -> None:
     done = run("list")
     listed = [line.split()[0] for line in done.out.splitlines() if line.startswith("  ")]

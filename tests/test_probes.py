@@ -257,8 +257,8 @@ def test_no_gradient_but_zero() -> None:
 
 def test_large_has_twins_and_a_row_that_sums_to_zero() -> None:
     probe = PROBES["large"]
-    assert probe.params[1].shape == probe.params[3].shape
-    assert not np.array_equal(probe.params[1], probe.params[3])
+    assert probe.params[0].shape == probe.params[3].shape
+    assert not np.array_equal(probe.params[0], probe.params[3])
     rows = gradients_of(probe, 2)[:, 0]
     assert rows.any(axis=1).all()
     assert not rows.sum(axis=1).any()

@@ -413,6 +413,15 @@ def test_a_command_that_cannot_be_run_is_an_error(command: str, expected: str) -
     assert check(command).error == expected
 
 
+def test_a_program_of_this_folder_needs_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.joinpath("descent.sh").touch()
+    monkeypatch.chdir(tmp_path)
+    error = check("exec:descent.sh").error or ""
+    assert error.endswith("; for the file in this folder write ./descent.sh")
+
+
 def test_nothing_goes_around_a_program() -> None:
     program: Any = Program(("true",))
     inside = Part(program, {})

@@ -57,7 +57,8 @@ def imported(name: str) -> Any:
         return Program.parse(name.removeprefix("exec:"))
     module_name, colon, attribute = name.rpartition(":")
     if not colon or not module_name or not attribute:
-        raise TargetError(f"{name!r} is not of the form package.module:attribute")
+        hint = _with_colon(name)
+        raise TargetError(f"{name!r} is not of the form package.module:attribute{hint}")
     is_file = module_name.endswith(".py")
     if is_file and not Path(module_name).is_file():
         raise TargetError(f"there is no file {module_name}")
@@ -79,6 +80,14 @@ def imported(name: str) -> Any:
     except AttributeError:
         raise TargetError(f"{module_name} has no attribute {attribute!r}") from None
     return found
+
+
+def _with_colon(name: str) -> str:
+    """What was meant, where it can be told."""
+    if name.endswith(".py"):
+        return f"; name what is in it: {name}:MyOptimizer"
+    module, dot, attribute = name.rpartition(".")
+    return f"; did you mean {module}:{attribute}?" if dot and module and attribute else ""
 
 
 def framework(target: Any) -> str | None:

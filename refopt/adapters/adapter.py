@@ -87,6 +87,12 @@ class Part:
                 values[argument] = found[0] if isinstance(canonical, str) else found
         return values | dict(self.options)
 
+    def untouched(self) -> dict[str, Any]:
+        """The arguments after the first that nothing sets, with their defaults."""
+        named, _ = arguments_of(self.factory)
+        set_by_us = self._taken().keys() | self.options.keys()
+        return {n: p.default for n, p in [*named.items()][1:] if n not in set_by_us}
+
     def _taken(self) -> Arguments:
         named, others = arguments_of(self.factory)
         free = {a: c for a, c in self.arguments.items() if a not in self.options}

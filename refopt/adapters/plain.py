@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,13 @@ class PlainAdapter(Adapter):
     def start(self, params: Arrays, hyperparameters: Mapping[str, Any]) -> Session:
         (part,) = self.parts
         values = part.translated(hyperparameters)
+        for name, default in part.untouched().items():
+            if default is inspect.Parameter.empty:
+                raise TargetError(
+                    "a target is called as Factory(params, **hyperparameters), with canonical "
+                    f"names; this one needs {name!r}, which the spec has not: give it a default, "
+                    "or the name that `refopt show` has"
+                )
         session: Session = part.factory([np.array(p) for p in params], **values)
         if not callable(getattr(session, "step", None)):
             raise TargetError(

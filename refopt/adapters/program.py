@@ -77,6 +77,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import msgspec
@@ -385,7 +386,9 @@ class Process:
             )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise TargetError(f"cannot run {command[0]}: {reason}") from None
+            here = Path(command[0]).is_file() and "/" not in command[0]
+            hint = f"; for the file in this folder write ./{command[0]}" if here else ""
+            raise TargetError(f"cannot run {command[0]}: {reason}{hint}") from None
         atexit.register(self._kill)
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from refopt import specification
 from refopt.adapters.adapter import TargetError
 from refopt.optimizer import Optimizer
 from refopt.oracle.explanation import Explanation
@@ -99,7 +100,10 @@ class Examination:
         Raises:
             TargetError: the target cannot be found.
         """
-        return tuple(_unvaried(self.reference, self.variation))
+        return (
+            *_unvaried(self.reference, self.variation),
+            *_untouched(self.subject),
+        )
 
     @cached_property
     def seen(self) -> Observation | TargetError:
@@ -169,3 +173,13 @@ def _unvaried(reference: Optimizer, variation: Variation) -> Iterator[str]:
             yield f"{name} stayed {value}; check with {name}={not value} in the spec as well"
         elif name not in variation.varied and name not in variation.fixed:
             yield f"the target takes no {name}: it was expected to be {value!r}"
+
+
+def _untouched(subject: Subject) -> Iterator[str]:
+    """The arguments of the target that nothing sets although refopt has a name for them."""
+    for part in subject.adapter.parts:
+        for argument, default in part.untouched().items():
+            is_number = isinstance(default, float | int | tuple)
+            if is_number and default and (names := specification.canonical_names(argument)):
+                told = "" if argument in names else f": refopt calls it {' and '.join(names)}"
+                yield f"the target's argument {argument} stayed {default!r}{told}"

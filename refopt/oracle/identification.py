@@ -70,6 +70,7 @@ class Identification:
             return "\n".join(lines)
         lines = [f"{self.target} is {self.explanation}"]
         if self.equivalent:
-            lines.append(f"no probe can tell it from {len(self.equivalent)} others:")
+            count = len(self.equivalent)
+            lines.append(f"no probe can tell it from {count} other{'s' if count > 1 else ''}:")
             lines += [textwrap.indent(str(other), "  ") for other in self.equivalent]
         return "\n".join(lines)

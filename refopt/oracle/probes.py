@@ -48,8 +48,8 @@ Layout = Literal["contiguous", "anew", "gaps", "columns", "backwards", "offset"]
 SHAPES: Final = ((), (5,), (4, 3), (11,), (0,))
 """The shapes of the parameters: a number, a size that fills no vector register, rows, nothing."""
 
-TWINS: Final = ((), (5,), (4, 3), (5,), (0,))
-"""As many shapes, of which two are the same: what is kept by shape is theirs together."""
+TWINS: Final = ((5,), (), (4, 3), (5,), (0,))
+"""As many shapes, of which the first has a twin: what is kept by shape is theirs together."""
 
 FAR: Final[Mapping[str, Any]] = {
     "lr": 0.3,
