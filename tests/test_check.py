@@ -109,6 +109,7 @@ def test_a_hyperparameter_that_the_target_does_not_take_is_noted() -> None:
         "the target takes no eps: it was expected to be 1e-08",
         "the target's argument epsilon stayed 1e-08: refopt calls it eps",
     )
+    assert check(targets.TakesNoEpsilon, "adam(eps=1e-8)").notes == ()
 
 
 def test_an_argument_under_another_name_is_noted() -> None:

@@ -102,7 +102,7 @@ class Examination:
         """
         return (
             *_unvaried(self.reference, self.variation),
-            *_untouched(self.subject),
+            *_untouched(self.subject, self.variation),
         )
 
     @cached_property
@@ -175,11 +175,15 @@ def _unvaried(reference: Optimizer, variation: Variation) -> Iterator[str]:
             yield f"the target takes no {name}: it was expected to be {value!r}"
 
 
-def _untouched(subject: Subject) -> Iterator[str]:
-    """The arguments of the target that nothing sets although refopt has a name for them."""
+def _untouched(subject: Subject, variation: Variation) -> Iterator[str]:
+    """The arguments of the target that nothing sets although refopt has a name for them.
+
+    One whose value is what the spec pins is in order.
+    """
     for part in subject.adapter.parts:
         for argument, default in part.untouched().items():
             is_number = isinstance(default, float | int | tuple)
-            if is_number and default and (names := specification.canonical_names(argument)):
+            names = specification.canonical_names(argument) if is_number and default else ()
+            if names and [variation.fixed.get(name) for name in names] != [default]:
                 told = "" if argument in names else f": refopt calls it {' and '.join(names)}"
                 yield f"the target's argument {argument} stayed {default!r}{told}"
