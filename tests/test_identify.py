@@ -123,6 +123,41 @@ def test_without_a_spec_the_family_is_found() -> None:
     assert [d.after for d in found.differences] == ["m_hat = m / (1 - beta1**(t + 1))"]
 
 
+def test_where_no_form_is_near_the_hyperparameters_tell_the_family() -> None:
+    class Decaying:
+        """Adam with decay of both kinds, which is far from every form in every probe."""
+
+        def __init__(
+            self,
+            params: Sequence[Array],
+            lr: float = 1e-3,
+            beta1: float = 0.9,
+            beta2: float = 0.999,
+            eps: float = 1e-8,
+            weight_decay: float = 0.01,
+        ) -> None:
+            self.adam = target(right)(params, lr, beta1, beta2, eps)
+            self.decay = weight_decay
+            self.set_lr = self.adam.set_lr
+
+        def step(self, grads: Sequence[Array | None]) -> list[Array]:
+            old, number = list(self.adam.params), self.adam.params[0].dtype.type
+            decayed = [
+                g if g is None else g + number(self.decay) * p
+                for p, g in zip(old, grads, strict=True)
+            ]
+            self.adam.params = [
+                p if g is None else np.asarray(p - number(self.adam.lr * self.decay) * q)
+                for p, q, g in zip(self.adam.step(decayed), old, grads, strict=True)
+            ]
+            return list(self.adam.params)
+
+    found = refopt.identify(Decaying)
+    assert found.explanation is not None
+    assert found.explanation.spec == "adamw"
+    assert "l2 added" in str(found)
+
+
 def test_a_target_that_fails_is_an_error() -> None:
     found = refopt.identify("no.such.module:Adam", "adam")
     assert found.outcome == "error"

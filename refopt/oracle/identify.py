@@ -192,7 +192,7 @@ class Search:
         if found:
             return found
         asked = len(expressions) == 1
-        nearest = sorted(forms[asked:], key=lambda form: -self.sieve.share(form.hypothesis))
+        nearest = sorted(forms[asked:], key=self._likeness, reverse=True)
         first, *others = [*forms[:asked], *nearest]
         for stage in (
             self._changed(first),
@@ -219,7 +219,13 @@ class Search:
     def closest(self, expressions: Sequence[str]) -> Candidate:
         """The form that most probes agree with."""
         forms = [form for expression in expressions for form in _forms(expression)]
-        return max(forms, key=lambda form: self.sieve.share(form.hypothesis))
+        return max(forms, key=self._likeness)
+
+    def _likeness(self, form: Candidate) -> tuple[float, float]:
+        """The share of the probes that a form agrees with, then that of the hyperparameters."""
+        taken = self.seen.probes[0].hyperparameters.keys()
+        own = form.hypothesis.optimizer.hyperparameters().keys()
+        return self.sieve.share(form.hypothesis), len(taken & own) / max(1, len(taken | own))
 
     def _confirmed(self, stage: Iterable[Candidate]) -> list[Explanation]:
         hits: list[tuple[Candidate, float]] = []
