@@ -23,7 +23,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final, NamedTuple, Self
 
 from refopt.hyperparameters import DECAY_RATES
@@ -113,7 +113,12 @@ class Layer:
         """The names of the state arrays, in the order of the function's arguments."""
         return tuple(name for name in self.arguments if name not in _READS)
 
-    @property
+    @cached_property
+    def state_keys(self) -> tuple[str, ...]:
+        """The names of the state arrays in the state of a parameter."""
+        return tuple(map(self.key, self.state_names))
+
+    @cached_property
     def index(self) -> int:
         """The place in the stack, 0 for the rule."""
         return len(self.inside)
@@ -149,18 +154,17 @@ class Layer:
 
     def call(self, leaf: Leaf) -> Any:
         """The function on what it reads: stores its new state and returns its result."""
+        state = iter(self.state_keys)
         arguments = [
-            getattr(leaf, name) if name in _READS else leaf.state[self.key(name)]
+            getattr(leaf, name) if name in _READS else leaf.state[next(state)]
             for name in self.arguments
         ]
         result = self.function(*arguments, **self.hyperparameters_for(leaf))
-        if not self.state_names:
+        if not self.state_keys:
             return result
         first, *states = result
-        leaf.state |= {
-            self.key(name): leaf.xp.asarray(value)
-            for name, value in zip(self.state_names, states, strict=True)
-        }
+        asarray = leaf.xp.asarray
+        leaf.state |= zip(self.state_keys, map(asarray, states), strict=True)
         return first
 
     def skip(self, leaf: Leaf) -> None:
@@ -198,6 +202,8 @@ class Rule(Layer):
     """
 
     def hyperparameters_for(self, leaf: Leaf) -> Mapping[str, Hyperparameter]:
+        if not leaf.adjustments:
+            return self.hyperparameters
         values = dict(self.hyperparameters)
         for adjust in leaf.adjustments:
             values |= {name: adjust(values[name]) for name in values.keys() & DECAY_RATES}
@@ -320,22 +326,32 @@ def _shape(x: Array) -> tuple[int, ...] | None:
 
 def positional_names(function: Function) -> tuple[str, ...]:
     """The positional arguments of a function: what it reads, and its state."""
-    parameters = inspect.signature(function).parameters.values()
+    parameters = _parameters(function).values()
     return tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
 
 
 def keyword_names(function: Function) -> tuple[str, ...]:
     """The keyword-only arguments of a function: its hyperparameters."""
-    parameters = inspect.signature(function).parameters.values()
+    parameters = _parameters(function).values()
     return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
 def keyword_defaults(function: Function) -> dict[str, Hyperparameter]:
     """The hyperparameters of a function with their defaults, :data:`REQUIRED` where it has none."""
-    parameters = inspect.signature(function).parameters
+    parameters = _parameters(function)
     return {
         name: REQUIRED
         if parameters[name].default is inspect.Parameter.empty
         else parameters[name].default
         for name in keyword_names(function)
     }
+
+
+def _parameters(function: Function) -> Mapping[str, inspect.Parameter]:
+    signature = getattr(function, "__signature__", None) or _signature(function)
+    return signature.parameters
+
+
+@cache
+def _signature(function: Function) -> inspect.Signature:
+    return inspect.signature(function)

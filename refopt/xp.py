@@ -14,7 +14,8 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any
 
-import array_api_compat
+import array_api_compat.numpy
+import numpy as np
 
 Array = Any
 """An array of any supported library, or a Python scalar."""
@@ -118,6 +119,7 @@ class ArrayNamespace(Namespace):
 
     def __init__(self, library: Any) -> None:
         self.library = library
+        self._native = getattr(library, "ndarray", None)
 
     def sqrt(self, x: Array) -> Array:
         if _is_scalar(x):
@@ -174,13 +176,16 @@ class ArrayNamespace(Namespace):
             return False
 
     def asarray(self, x: Array) -> Array:
-        return self.library.asarray(x)
+        return x if type(x) is self._native else self.library.asarray(x)
 
     def copy(self, x: Array) -> Array:
         return self.library.asarray(x, copy=True)
 
     def full_like(self, x: Array, value: Array) -> Array:
         return self.library.full_like(x, value)
+
+    def zeros_like(self, x: Array) -> Array:
+        return self.library.zeros_like(x)
 
     def scalar_like(self, x: Array, value: Array) -> Array:
         return self.library.asarray(value, dtype=x.dtype, device=array_api_compat.device(x))
@@ -205,6 +210,8 @@ def namespace(x: Array) -> Namespace:
     Raises:
         TypeError: ``x`` is not an array of a library that follows the array API.
     """
+    if type(x) is np.ndarray:
+        return _array_namespace(array_api_compat.numpy)
     own = getattr(x, "__refopt_namespace__", None)
     if own is not None:
         return own  # type: ignore[no-any-return]

@@ -68,3 +68,22 @@ def test_two_changes_of_one_line_cannot_be_made_one_after_the_other() -> None:
     again = edit("adam", "m_hat = m")
     with pytest.raises(ValueError, match="not there any more"):
         together((edit("adam", LATE), again), catalog.build("adam"))
+
+
+@pytest.mark.parametrize("spec", ["adam", "radam", "lookahead(nadam, k=2)", "rmsprop"])
+def test_one_element_rules_out_nothing_that_the_arrays_let_pass(spec: str) -> None:
+    target = list(edits(catalog.build(spec)))[7]
+    screen = followed(spec, target)
+    element = screen.element
+    assert element is not None
+    for each in edits(catalog.build(spec)):
+        passes = screen.passes((each,))
+        out = element.rules_out(screen.exchangeable, screen.numbers)
+        screen.element = None
+        assert screen.passes((each,)) == passes
+        assert not (passes and out)
+        screen.element = element
+
+
+def test_one_element_is_not_tried_where_elements_act_together() -> None:
+    assert followed("lamb").element is None

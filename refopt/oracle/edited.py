@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from operator import is_
 from types import CodeType
 from typing import Any, Final
 
@@ -165,6 +166,8 @@ class Exchangeable:
         self.own = code.statements
         self.reads_rate = "lr" in code.arguments
         self.__signature__ = _signature(layer.function, self.arguments)
+        self._old = tuple(f"{name}_old" for name in self.arguments)
+        self._changes: Sequence[Change] | None = None
         self.exchange(())
 
     def exchange(self, changes: Sequence[Change]) -> None:
@@ -173,6 +176,10 @@ class Exchangeable:
         Raises:
             ValueError: one takes away the line of another.
         """
+        made = self._changes
+        if made is not None and len(made) == len(changes) and all(map(is_, made, changes)):
+            return
+        self._changes = None
         statements = self.own
         self.scope: Mapping[str, Any] = self.original.__globals__
         for change in changes:
@@ -182,13 +189,15 @@ class Exchangeable:
             any("lr" in reads(statement) for statement in statements)
             and not any(change.keeps_rate for change in changes)
         )
+        self.statements = statements
         self.codes = [_code(statement) for statement in statements]
+        self._changes = changes
 
     def __call__(self, *arguments: Any, **hyperparameters: Any) -> Any:
         """What the function returns."""
-        values = dict(zip(self.arguments, arguments, strict=True))
-        old = {f"{name}_old": value for name, value in values.items()}
-        scope = {**self.scope, **old, **values, **hyperparameters}
+        scope = {**self.scope, **hyperparameters}
+        scope.update(zip(self._old, arguments, strict=True))
+        scope.update(zip(self.arguments, arguments, strict=True))
         for code in self.codes:
             exec(code, scope)  # noqa: S102
         return scope[_RESULT]

@@ -64,15 +64,15 @@ def _treats_each_alone(layer: Layer) -> bool:
     if _SCALARS.issuperset(layer.arguments) and layer.initial is None and layer.missing is None:
         return True
     functions = (layer.function, layer.initial, layer.missing)
-    return all(_has_plain_statements(function) for function in functions if function is not None)
+    return all(_is_of_plain_statements(function) for function in functions if function is not None)
 
 
-def _has_plain_statements(function: Function) -> bool:
-    return all(map(_is_plain, source(function).statements))
+def _is_of_plain_statements(function: Function) -> bool:
+    return all(map(is_plain, source(function).statements))
 
 
 @cache
-def _is_plain(statement: ast.stmt) -> bool:
+def is_plain(statement: ast.stmt) -> bool:
     """Whether a statement is arithmetic and calls of elementwise functions."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Attribute) and not _is_known(node):

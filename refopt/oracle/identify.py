@@ -65,24 +65,26 @@ class Candidate:
     spec: str
     dialect: str | None
     differences: tuple[Difference, ...] = ()
+    edits: tuple[Edit, ...] = ()
     is_changed: bool = False
     rank: int = 0
 
     def as_explanation(self, worst: float) -> Explanation:
         """It as the explanation of a target that comes as near as that."""
-        return Explanation(self.spec, self.dialect, self.differences, worst, self.is_changed)
+        every = (*self.differences, *map(_difference, self.edits))
+        return Explanation(self.spec, self.dialect, every, worst, self.is_changed)
 
     def changed(self, hypothesis: Hypothesis, *differences: Difference) -> Candidate:
         """This candidate with further differences."""
         every = (*self.differences, *differences)
-        return Candidate(hypothesis, self.spec, self.dialect, every, is_changed=True)
+        return replace(self, hypothesis=hypothesis, differences=every, is_changed=True)
 
     def with_edits(self, *several: Edit) -> Candidate:
         """This candidate with edits."""
         apply = several[0].apply if len(several) == 1 else partial(together, several)
         hypothesis = Hypothesis(self.hypothesis.optimizer, apply)
         rank = max(LIKELIER.index(e.kind) if e.kind in LIKELIER else len(LIKELIER) for e in several)
-        return replace(self.changed(hypothesis, *map(_difference, several)), rank=rank)
+        return replace(self, hypothesis=hypothesis, edits=several, is_changed=True, rank=rank)
 
 
 def identify(
@@ -134,7 +136,7 @@ def identify(
     if not explanations:
         nearest = search.closest(expressions)
         reference = nearest.hypothesis.optimizer
-        _, (_, deviation, _) = weigh(nearest.hypothesis, search.seen)
+        _, (_, deviation, _) = weigh(nearest.hypothesis, search.seen, to_the_end=False)
         asked_for = (name, subject, variation, nearest.spec, nearest.dialect)
         of = Reproduction(*asked_for, reference, dtype, timeout)
         return identification(

@@ -6,20 +6,23 @@ functions whose lines are exchanged in place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Final
 
 import numpy as np
 
 from refopt import catalog
-from refopt.layers import Leaf, OnGradients, State
+from refopt.arithmetic.floats import FLOATS
+from refopt.layers import Leaf, OnGradients, ParameterState, State
 from refopt.optimizer import Optimizer
 from refopt.oracle.alternatives import COMMON
 from refopt.oracle.compositions import recompositions
 from refopt.oracle.edited import Change, exchangeable
 from refopt.oracle.edits import Edit, LineEdit, double_edits, edits
+from refopt.oracle.elementwise import is_elementwise, is_plain
 from refopt.oracle.observation import Hypothesis
 from refopt.oracle.probes import Probe
 from refopt.oracle.run import Trace
@@ -184,6 +187,48 @@ class Trial:
 _XP: Final = namespace(np.zeros(1))
 
 
+@dataclass(frozen=True)
+class Element:
+    """A trial of a single element, in Python's own numbers.
+
+    Attributes:
+        start: the parameter.
+        gradients: of each step.
+        rates: the learning rate of each step.
+        seen: where the target took the parameter in each step, and how far from there is near.
+    """
+
+    start: float
+    gradients: list[float]
+    rates: list[float]
+    seen: list[tuple[float, float]]
+
+    @classmethod
+    def of(cls, trial: Trial) -> Element | None:
+        """An element of a trial; None where the target went to infinity, whence NumPy goes on."""
+        at = trial.start[0].size // 2
+        seen = [(float(s[0].value.flat[at]), float(s[0].slack.flat[at])) for s in trial.seen]
+        if len(trial.start) > 1 or not all(map(math.isfinite, chain.from_iterable(seen))):
+            return None
+        gradients = [float(gradients[0].flat[at]) for gradients in trial.gradients]
+        return cls(float(trial.start[0].flat[at]), gradients, trial.rates, seen)
+
+    def rules_out(self, optimizer: Optimizer, state: ParameterState) -> bool:
+        """Whether the target surely does not follow an optimizer that treats elements alone."""
+        theta = self.start
+        steps = zip(self.gradients, self.rates, self.seen, strict=True)
+        try:
+            for t, (g, lr, (value, slack)) in enumerate(steps, 1):
+                leaf = Leaf("0", FLOATS, theta, g, state | {"t": t}, state, lr, t)
+                optimizer._pass([leaf])
+                theta, state = leaf.theta, leaf.state
+                if not abs(theta - value) <= slack:
+                    return not isinstance(theta, complex)
+        except DOES_NOT_RUN:  # or NumPy has an infinity
+            pass
+        return False
+
+
 class Screen:
     """Sorts out changes of an optimizer that a target does not follow in the first steps."""
 
@@ -191,6 +236,11 @@ class Screen:
         self.optimizer, self.trial, self.sieve = optimizer, trial, sieve
         self.state = optimizer.init(trial.start)
         self.exchangeable, self.functions = exchangeable(optimizer)
+        self.element = Element.of(trial) if is_elementwise(optimizer) else None
+        if self.element is not None:
+            self.numbers: ParameterState = {"t": 0}
+            for layer in optimizer.layers:
+                self.numbers |= layer.initial_state(FLOATS, self.element.start)
 
     @classmethod
     def of(cls, hypothesis: Hypothesis, sieve: Sieve) -> Screen:
@@ -220,4 +270,11 @@ class Screen:
             changes.setdefault(edit.index, []).append(edit.change)
         for index, function in enumerate(self.functions):
             function.exchange(changes.get(index, ()))
+        statements = chain.from_iterable(function.statements for function in self.functions)
+        if (
+            self.element is not None
+            and all(map(is_plain, statements))
+            and self.element.rules_out(self.exchangeable, self.numbers)
+        ):
+            return False
         return self.trial.follows(self.exchangeable, self.state)
