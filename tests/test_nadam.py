@@ -25,7 +25,7 @@ from trajectory import (
 from refopt.catalog import build
 from refopt.specification import Cell
 
-FORMS = ("nadam", "nadam_constant_momentum")
+FORMS = ("nadam", "nadam_constant_momentum", "nadam_one_correction")
 
 BETA1, BETA2, EPS, DECAY = Decimal("0.75"), Decimal("0.625"), Decimal("0.25"), Decimal("12.5")
 
@@ -46,7 +46,8 @@ def nadam(form: str) -> Iterator[Decimal]:
         m = average(gradients[:t], BETA1)
         v_hat = average([x**2 for x in gradients[:t]], BETA2) / (1 - BETA2**t)
         mus = [momentum(i) if form == "nadam" else BETA1 for i in range(1, t + 2)]
-        ahead = mus[t] * m / (1 - math.prod(mus))
+        corrected = mus[:t] if form == "nadam_one_correction" else mus
+        ahead = mus[t] * m / (1 - math.prod(corrected))
         here = (1 - mus[t - 1]) * g / (1 - math.prod(mus[:t]))
         theta -= rate * (ahead + here) / (v_hat.sqrt() + EPS)
         yield theta

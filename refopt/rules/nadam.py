@@ -33,3 +33,13 @@ def nadam_constant_momentum(xp, t, g, m, v, *, beta1=0.9, beta2=0.999, eps=1e-8)
     v_hat = v / (1 - beta2**t)
     h = m_bar / (xp.sqrt(v_hat) + eps)
     return h, m, v
+
+
+def nadam_one_correction(xp, t, g, m, v, *, beta1=0.9, beta2=0.999, eps=1e-8):
+    """Nadam with the momentum beta1 at every step, and one bias correction for both terms."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_bar = (beta1 * m + (1 - beta1) * g) / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
+    h = m_bar / (xp.sqrt(v_hat) + eps)
+    return h, m, v
