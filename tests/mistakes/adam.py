@@ -624,7 +624,7 @@ def constant_momentum(theta, g, t, s, *, lr, beta1, beta2, eps, momentum_decay):
     return theta - lr * m_bar / (np.sqrt(s.v / (1 - beta2**t)) + eps)
 
 
-@mistake("nadam", "nadam as optax has it", "beta1**t")
+@mistake("nadam", "nadam as timm has it")
 def dozat_without_the_next_step(theta, g, t, s, *, lr, beta1, beta2, eps, momentum_decay):
     s.m = beta1 * s.m + (1 - beta1) * g
     s.v = beta2 * s.v + (1 - beta2) * g**2

@@ -318,12 +318,7 @@ def one_product_for_both_terms(theta, g, t, s, *, lr, beta1, beta2, eps, momentu
     return theta - lr * bar / (np.sqrt(v / (1 - beta2**t)) + eps)
 
 
-@mistake(
-    "nadam",
-    "the momentum is beta1 at every step",
-    "beta1 * m / (1 - beta1**t)",
-    links="apache/mxnet#6784",
-)
+@mistake("nadam", "nadam as timm has it", "both terms", links="apache/mxnet#6784")
 def nadam_of_a_survey(theta, g, t, s, *, lr, beta1, beta2, eps):
     """Constant momentum, and one correction for both terms."""
     m, v = moments(g, s, beta1, beta2)
