@@ -1,5 +1,7 @@
 """What mistakes amount to: layers and roundings that no optimizer should have."""
 
+from itertools import pairwise
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -78,3 +80,53 @@ def test_learning_rates_that_come_late(words: str, rates: tuple[float, ...]) -> 
     (got,) = steps(late, (2,))
     moved = sum(rate * (-1.0) ** t * t for t, rate in enumerate(rates, 1))
     np.testing.assert_allclose(got, 1 - moved, rtol=1e-14)
+
+
+def factors(spec: str, words: str, steps: int) -> list[float]:
+    """By what plain descent of rate 1 moves in each step."""
+    optimizer = changed(spec, words)
+    params = [np.zeros(1)]
+    state = optimizer.init(params)
+    places = [0.0]
+    for _ in range(steps):
+        params, state = optimizer.step(params, [np.ones(1)], state)
+        places.append(float(params[0][0]))
+    return [a - b for a, b in pairwise(places)]
+
+
+SCHEDULE = "piecewise_linear(sgd(lr=1.0, momentum=0.0), schedule={2: 0.5, 4: 0.25})"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words", "expected"),
+    [
+        (
+            "warmup(sgd(lr=1.0, momentum=0.0), warmup_steps=4)",
+            "warmup is attached after the first step, and is one step late from then on",
+            [1, 0.25, 0.5, 0.75, 1],
+        ),
+        (
+            SCHEDULE,
+            "up to the first knot the factor is that of it: there is none at 0",
+            [0.5, 0.5, 0.375, 0.25, 0.25],
+        ),
+        (SCHEDULE, "the line goes on after the last knot", [0.25, 0.5, 0.375, 0.25, 0.125]),
+    ],
+)
+def test_schedules(spec: str, words: str, expected: list[float]) -> None:
+    assert factors(spec, words, 5) == expected
+
+
+def test_numbers_are_shared_and_arrays_are_not() -> None:
+    words = "parameters share the state that is a number, and each updates it"
+    sharing = changed("nadam", words)
+    params = [np.zeros(2), np.zeros(2)]
+    state = sharing.init(params)
+    _, state = sharing.step(params, [np.ones(2), -np.ones(2)], state)
+    own = catalog.build("nadam")
+    _, apart = own.step(params, [np.ones(2), -np.ones(2)], own.init(params))
+    product = apart["0"]["nadam.mu_product"]
+    products = [each["sharing_numbers_nadam.mu_product"] for each in state.values()]
+    np.testing.assert_allclose(products, [product**2] * 2, rtol=1e-14)
+    moments = [each["sharing_numbers_nadam.m"][0] for each in state.values()]
+    assert moments == [apart["0"]["nadam.m"][0], apart["1"]["nadam.m"][0]]

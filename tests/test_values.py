@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from refopt import catalog
+from refopt.arithmetic.bounds import FLOAT32, modes
 from refopt.optimizer import Optimizer
+from refopt.oracle.observation import bounded
 from refopt.oracle.values import changes_of_values
 
 
@@ -89,3 +91,28 @@ def test_a_correction_is_written_back() -> None:
     moved = [0.5 / 0.25**0.5, 0.75 / (7 / 16) ** 0.5]
     steps = -np.diff([1, *walk(optimizer, [None, None])])
     np.testing.assert_allclose(steps, np.cumprod(corrections) * moved, rtol=1e-14)
+
+
+def test_every_change_can_be_made_within_bounds() -> None:
+    """Also where the hyperparameters are the reference's own, as a target takes none of them."""
+    mode = modes(FLOAT32)["working"]
+    optimizer = catalog.build("weight_decay(adam)")
+    for words, change in changes_of_values(optimizer):
+        lifted = change(bounded(optimizer, mode))
+        params = [mode.given(np.ones(2, np.float32))]
+        lifted.step(params, params, lifted.init(params), lr=mode.hyperparameter(0.1))
+        assert isinstance(lifted, Optimizer), words
+
+
+@pytest.mark.parametrize(
+    ("words", "rates"),
+    [
+        ("a new learning rate is taken for a factor of the last one", [1.0, 0.5]),
+        ("whatever learning rate is set, it is 0.01", [0.01, 0.01]),
+        ("lr is rounded to bfloat16", [2.0, 0.5]),
+    ],
+)
+def test_other_learning_rates(words: str, rates: list[float]) -> None:
+    optimizer = changed("sgd(lr=0.5, momentum=0.0)", words)
+    walked = walk(optimizer, [2.0 + 2.0**-10, 0.5])
+    np.testing.assert_allclose(-np.diff([1, *walked]), rates, rtol=1e-3)

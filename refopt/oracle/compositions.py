@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Final
 
 from refopt import catalog
@@ -30,7 +30,7 @@ from refopt.optimizer import Optimizer, VariantConstructor
 from refopt.oracle import faults
 from refopt.oracle.edits import Edit
 from refopt.oracle.scope import are_alike
-from refopt.oracle.values import TYPICAL, Named, Restack, changes_of_values
+from refopt.oracle.values import TYPICAL, Named, Restack, changes_of_values, is_real
 
 SIBLINGS: Final[Sequence[frozenset[str]]] = (
     *(
@@ -116,7 +116,7 @@ def recompositions(optimizer: Optimizer) -> Iterator[Edit]:
 
 def _after(restack: Restack, optimizer: Optimizer) -> str:
     changed = restack(optimizer)
-    text = changed.text if isinstance(changed, Named) else str(changed)
+    text = f"{optimizer}, {changed.text}" if isinstance(changed, Named) else str(changed)
     return re.sub(r"\d\.\d{12,}", lambda number: f"{float(number[0]):g}", text)
 
 
@@ -230,6 +230,14 @@ def _of_variant(i: int, layer: Layer, variants: Sequence[Layer]) -> Iterator[tup
         )
     if isinstance(layer, OnParameter) and "k" in layer.hyperparameters:
         yield f"{name} resets the state inside", partial(_of_kind, i, faults.Resetting)
+    if isinstance(layer, OnLearningRate):
+        words = f"{name} is attached after the first step, and is one step late from then on"
+        yield words, partial(_of_kind, i, faults.AttachedLate)
+    if name == "piecewise_linear":
+        words = "up to the first knot the factor is that of it: there is none at 0"
+        yield words, partial(_other, i, "piecewise_linear_from_the_first_knot")
+        words = "the line goes on after the last knot"
+        yield words, partial(_other, i, "piecewise_linear_without_end")
     if name.startswith("gradient_accumulation"):
         for window, (_, words) in WINDOWS.items():
             yield words, partial(_other, i, window)
@@ -257,6 +265,9 @@ def _of_values(i: int, layer: Layer) -> Iterator[tuple[str, Change]]:
     for first, second in combinations(defaults, 2):
         if are_alike(first, second):
             yield f"{first} and {second} exchanged", partial(_exchanged, i, first, second)
+    real = [name for name in defaults if is_real(name)]
+    for first, second in permutations(real, 2):
+        yield f"{first} is given the value of {second}", partial(_taken_from, i, first, second)
 
 
 def _restacked(change: Change, optimizer: Optimizer) -> Optimizer:
@@ -346,6 +357,10 @@ def _complement(value: Hyperparameter) -> Hyperparameter:
 def _exchanged(i: int, first: str, second: str, layers: list[Layer]) -> None:
     values = layers[i].hyperparameters
     layers[i] = layers[i].given({first: values[second], second: values[first]})
+
+
+def _taken_from(i: int, first: str, second: str, layers: list[Layer]) -> None:
+    layers[i] = layers[i].given({first: layers[i].hyperparameters[second]})
 
 
 def _decayed_by(i: int, name: str, layers: list[Layer]) -> None:

@@ -6,12 +6,13 @@ beside another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import numpy as np
 
+from refopt import schedules
 from refopt.arithmetic.bounds import Bounded
 from refopt.layers import (
     Layer,
@@ -114,6 +115,24 @@ def momentum_of_gradients(g: Array, b: Array, *, momentum: float = 0.0) -> tuple
     return b, b
 
 
+@variant(OnLearningRate)
+def piecewise_linear_from_the_first_knot(
+    xp: Namespace, t: int, *, schedule: Mapping[int, float]
+) -> Array:
+    """There is no implicit knot at 0: up to the first one the factor is that of it."""
+    first = min(schedule)
+    factor = schedules.piecewise_linear(xp, t, schedule=schedule)
+    return xp.where(t < first, schedule[first], factor)
+
+
+@variant(OnLearningRate)
+def piecewise_linear_without_end(xp: Namespace, t: int, *, schedule: Mapping[int, float]) -> Array:
+    """After the last knot the line from the last but one goes on."""
+    (left, low), (right, high) = sorted({0: 0.0, **schedule}.items())[-2:]
+    beyond = high + (high - low) * (t - right) / (right - left)
+    return xp.where(t > right, beyond, schedules.piecewise_linear(xp, t, schedule=schedule))
+
+
 @variant(OnRows)
 def lazy_elements(xp: Namespace, g: Array, old: Array, new: Array) -> Array:
     """Elements whose gradient is zero keep their parameter and state."""
@@ -202,6 +221,19 @@ def sharing_numbers(layer: Layer) -> type[Sharing] | None:
             return {key: key for key in map(self.key, numbers)}
 
     return SharingNumbers if numbers else None
+
+
+class AttachedLate(OnLearningRate):
+    """Is only there from the second step on, which is its first."""
+
+    def call(self, leaf: Leaf) -> Any:
+        """The factor of the step before, 1 at first."""
+        if leaf.t == 1:
+            return 1.0
+        t, leaf.t = leaf.t, leaf.t - 1
+        factor = super().call(leaf)
+        leaf.t = t
+        return factor
 
 
 class Compounding(OnLearningRate):

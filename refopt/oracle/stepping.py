@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
-from itertools import chain, combinations
+from itertools import chain, combinations, permutations
 from typing import Final
 
 import numpy as np
@@ -86,7 +86,7 @@ def _shortened_to(format: str) -> Iterator[Line]:
     yield Line(
         f"parameters are kept in {format}",
         _PASS,
-        f"{_PASS}\nfor x in leaves: x.theta = rounded(x.theta, {format!r})",
+        f"{_PASS}\nfor x in leaves:\n    if x.entries: x.theta = rounded(x.theta, {format!r})",
     )
 
 
@@ -317,6 +317,9 @@ def losses(optimizer: Optimizer) -> dict[str, Reload]:
     }
     for format in ("float16", "bfloat16"):
         lost[f"the state is rounded to {format} by loading"] = partial(_shortened, format, names)
+        for key, name in names.items() if len(names) > 1 else ():
+            words = f"{said(named(name))} is rounded to {format} by loading"
+            lost[words] = partial(_shortened, format, [key])
     for key, name in names.items():
         lost[f"{said(named(name))} is not saved"] = partial(_fresh, [key])
     lost["only the state of the first parameter is loaded"] = _of_the_first
@@ -331,6 +334,9 @@ def losses(optimizer: Optimizer) -> dict[str, Reload]:
             f"{said(named(names[first]))} and {said(named(names[second]))} are exchanged by loading"
         )
         lost[words] = partial(_exchanged, first, second)
+    for first, second in permutations(names, 2):
+        words = f"{said(named(names[first]))} is loaded as {said(named(names[second]))} as well"
+        lost[words] = partial(_loaded_as, first, second)
     return lost
 
 
@@ -358,6 +364,10 @@ def _counted(by: int, state: State, _: State) -> State:
 
 def _exchanged(first: str, second: str, state: State, _: State) -> State:
     return {name: own | {first: own[second], second: own[first]} for name, own in state.items()}
+
+
+def _loaded_as(first: str, second: str, state: State, _: State) -> State:
+    return {name: own | {second: own[first]} for name, own in state.items()}
 
 
 @cache

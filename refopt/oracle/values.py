@@ -15,7 +15,7 @@ import numpy as np
 
 from refopt import catalog
 from refopt.arithmetic.bounds import FLOAT64, Bounded
-from refopt.hyperparameters import DOMAINS, Interval
+from refopt.hyperparameters import DECAY_RATES, DOMAINS, Interval
 from refopt.layers import Hyperparameter, Layer, OnLearningRate, State
 from refopt.optimizer import Optimizer
 from refopt.oracle import faults
@@ -40,7 +40,7 @@ Restack = Callable[[Optimizer], Optimizer]
 
 def changes_of_values(optimizer: Optimizer) -> Iterator[tuple[str, Restack]]:
     """Every such change, in words and as what makes it."""
-    names = [name for name in optimizer.hyperparameters() if _is_real(name)]
+    names = [name for name in optimizer.hyperparameters() if is_real(name)]
     for name in names:
         if 0 in DOMAINS[name]:
             default = optimizer.hyperparameters()[name]
@@ -48,11 +48,21 @@ def changes_of_values(optimizer: Optimizer) -> Iterator[tuple[str, Restack]]:
                 if value != 0:
                     words = f"{name} of 0 is taken for none given, which means {value!r}"
                     yield words, partial(_defaulted, name, value)
+    rates = [name for name in names if name in DECAY_RATES]
     for rounding in _ROUNDINGS:
-        yield f"hyperparameters are {rounding}", partial(_rounded, rounding, _ROUNDINGS[rounding])
+        yield f"hyperparameters are {rounding}", partial(_rounded, rounding, ("lr", *names))
+        if len(rates) > 1:
+            words = f"{' and '.join(rates)} are {rounding}"
+            yield words, partial(_rounded, rounding, rates)
+        for name in ("lr", *names):
+            yield f"{name} is {rounding}", partial(_rounded, rounding, (name,))
     yield "the learning rate changes one call late", partial(_late, True)
     yield "the learning rate changes one call late but for the first change", partial(_late, False)
     yield "the learning rate stays that of the first call", _first
+    yield "a new learning rate is taken for a factor of the last one", _multiplied
+    default = catalog.RULES[optimizer.layers[0].name].lr
+    words = f"whatever learning rate is set, it is {default!r}"
+    yield words, partial(_reset_to, default)
     for name in names:
         yield f"{name} and lr exchanged", partial(_exchanged, name)
         yield f"{name} and lr exchanged, until lr is set", partial(_exchanged_at_first, name)
@@ -61,7 +71,8 @@ def changes_of_values(optimizer: Optimizer) -> Iterator[tuple[str, Restack]]:
     yield from _of_written_back(optimizer)
 
 
-def _is_real(name: str) -> bool:
+def is_real(name: str) -> bool:
+    """Whether a hyperparameter other than the learning rate is a real number."""
     domain = DOMAINS[name]
     return name != "lr" and isinstance(domain, Interval) and not domain.integer
 
@@ -102,8 +113,8 @@ class Named(Optimizer):
     """An optimizer that changes what its learning rate is.
 
     Attributes:
-        text: what it is called.
-        rate: the learning rate of a step, from that which is given.
+        text: what it is called, after what it was.
+        rate: the learning rate of a step, from that which is set.
     """
 
     text: str = ""
@@ -112,8 +123,8 @@ class Named(Optimizer):
     def step(
         self, params: Tree, grads: Tree, state: State, *, lr: Hyperparameter | None = None
     ) -> tuple[Tree, State]:
-        """One step at another learning rate."""
-        return super().step(params, grads, state, lr=self.rate(self.lr if lr is None else lr))
+        """One step at another learning rate, where one is set."""
+        return super().step(params, grads, state, lr=None if lr is None else self.rate(lr))
 
 
 def _named(
@@ -152,18 +163,21 @@ _ROUNDINGS: Final[Mapping[str, Callable[[float], float]]] = {
 }
 
 
-def _rounded(name: str, function: Callable[[float], float], optimizer: Optimizer) -> Optimizer:
-    def value(x: Any) -> Any:
+def _rounded(rounding: str, names: Sequence[str], optimizer: Optimizer) -> Optimizer:
+    def value(name: str, x: Any) -> Any:
+        if name not in names:
+            return x
         if isinstance(x, Bounded):
-            return Bounded(function(float(x.value)), 0.0, FLOAT64)
-        return function(x) if type(x) is float else x
+            return Bounded(_ROUNDINGS[rounding](float(x.value)), 0.0, FLOAT64)
+        return _ROUNDINGS[rounding](x) if type(x) is float else x
 
     layers = [
-        replace(layer, hyperparameters={k: value(v) for k, v in layer.hyperparameters.items()})
+        replace(layer, hyperparameters={k: value(k, v) for k, v in layer.hyperparameters.items()})
         for layer in optimizer.layers
     ]
-    changed = replace(optimizer, layers=tuple(layers), lr=value(optimizer.lr))
-    return _named(changed, f"{optimizer}, hyperparameters {name}", value)
+    changed = replace(optimizer, layers=tuple(layers), lr=value("lr", optimizer.lr))
+    text = f"{', '.join(names)} {rounding}"
+    return _named(changed, text, lambda lr: value("lr", lr))
 
 
 def _defaulted(name: str, default: Hyperparameter, optimizer: Optimizer) -> Optimizer:
@@ -177,7 +191,7 @@ def _defaulted(name: str, default: Hyperparameter, optimizer: Optimizer) -> Opti
         for layer in optimizer.layers
     ]
     changed = replace(optimizer, layers=tuple(layers))
-    return _named(changed, f"{optimizer}, {name} = 0 as {default!r}", lambda lr: lr)
+    return _named(changed, f"{name} = 0 as {default!r}", lambda lr: lr)
 
 
 def _late(also_at_first: bool, optimizer: Optimizer) -> Optimizer:
@@ -188,7 +202,7 @@ def _late(also_at_first: bool, optimizer: Optimizer) -> Optimizer:
         return rates[max(len(rates) - 2, 0)]
 
     text = "lr one call late" + " but for the first" * (not also_at_first)
-    return _named(optimizer, f"{optimizer}, {text}", rate)
+    return _named(optimizer, text, rate)
 
 
 def _first(optimizer: Optimizer) -> Optimizer:
@@ -198,7 +212,21 @@ def _first(optimizer: Optimizer) -> Optimizer:
         rates.append(lr)
         return rates[0]
 
-    return _named(optimizer, f"{optimizer}, lr of the first call", rate)
+    return _named(optimizer, "lr of the first call", rate)
+
+
+def _multiplied(optimizer: Optimizer) -> Optimizer:
+    last = [optimizer.lr]
+
+    def rate(lr: Hyperparameter) -> Hyperparameter:
+        last.append(last[-1] * lr)
+        return last[-1]
+
+    return _named(optimizer, "lr times the last lr", rate)
+
+
+def _reset_to(value: float, optimizer: Optimizer) -> Optimizer:
+    return _named(optimizer, f"lr = {value!r} once it is set", lambda _: value)
 
 
 def _given_lr(name: str, optimizer: Optimizer) -> tuple[Hyperparameter, Optimizer]:
@@ -210,17 +238,17 @@ def _given_lr(name: str, optimizer: Optimizer) -> tuple[Hyperparameter, Optimize
 
 def _exchanged(name: str, optimizer: Optimizer) -> Optimizer:
     given, changed = _given_lr(name, optimizer)
-    text = f"{optimizer}, {name} as lr and lr as {name}"
+    text = f"{name} as lr and lr as {name}"
     return _named(changed, text, lambda _: given)
 
 
 def _exchanged_at_first(name: str, optimizer: Optimizer) -> Optimizer:
     _, changed = _given_lr(name, optimizer)
-    return _named(changed, f"{optimizer}, {name} as lr and lr as {name} at first", lambda lr: lr)
+    return _named(changed, f"{name} as lr and lr as {name} at first", lambda lr: lr)
 
 
 def _exchanged_always(name: str, optimizer: Optimizer) -> Optimizer:
-    text = f"{optimizer}, {name} as lr and lr as {name} always"
+    text = f"{name} as lr and lr as {name} always"
     return _of_kind(_Exchanging, optimizer, text, exchanged=name)
 
 
@@ -247,7 +275,7 @@ def _staying(i: int, is_of_the_start: bool, optimizer: Optimizer) -> Optimizer:
     first = {"lr": optimizer.lr} if is_of_the_start else {}
     layers[i] = stays = faults.at_the_first_rate(layers[i], first)
     which = "lr of the start" if is_of_the_start else "first lr"
-    text = f"{optimizer}, {stays.name} at the {which}"
+    text = f"{stays.name} at the {which}"
     return _named(replace(optimizer, layers=tuple(layers)), text, lambda lr: lr)
 
 
@@ -272,7 +300,7 @@ def _written_back(
     changed = replace(optimizer, layers=(replace(rule, label=rule.name),))
     for variant in variants:
         changed = changed.around(variant)
-    text = f"{optimizer}, lr times {changed.layers[i].name} as the next lr{_UNTIL[is_reset]}"
+    text = f"lr times {changed.layers[i].name} as the next lr{_UNTIL[is_reset]}"
     key = changed.layers[i].key("product") if is_reset else ""
     return _of_kind(_WrittenBack, changed, text, key=key)
 

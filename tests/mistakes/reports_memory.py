@@ -93,8 +93,8 @@ class SavedInHalfPrecision(Adam):
 
 @mistake(
     "adam",
+    "the second moment is rounded to float16 by loading",
     links="ultralytics/ultralytics#24085",
-    unexplained="one state array is rounded by saving, the other is not",
 )
 class SecondMomentIsSavedInHalfPrecision(Adam):
     def state_dict(self):
@@ -112,7 +112,7 @@ class CountIsNotSaved(Adam):
         self.m, self.v = list(state[0]), list(state[1])
 
 
-@mistake("adam", unexplained="one state array is loaded for another")
+@mistake("adam", "the first moment is loaded as the second moment as well")
 class SecondMomentIsLoadedTwice(Adam):
     """A slip of the key: both moments are read from the first."""
 
@@ -151,8 +151,8 @@ class BuffersAreNotSaved(Target):
 
 @mistake(
     "sgd(dampening=0.0)",
+    "it is right where it is never saved",
     links="TensorAuto/OpenTau#185 NVIDIA/Megatron-LM#1359",
-    unexplained="the parameters are rounded by saving",
 )
 class MasterWeightsAreRounded(Target):
     """Keeps its own copy of the parameters, and loads it through bfloat16."""
@@ -185,11 +185,7 @@ class MasterWeightsAreRounded(Target):
 # Precision
 
 
-@mistake(
-    "sgd(momentum=0.0)",
-    links="workofart/ml-by-hand#85",
-    unexplained="no parameter is tried in a shorter format",
-)
+@mistake("sgd(momentum=0.0)", "parameters are kept in bfloat16", links="workofart/ml-by-hand#85")
 def parameters_in_bfloat16(theta, g, t, s, *, lr):
     return (theta - lr * g).astype(ml_dtypes.bfloat16).astype(theta.dtype)
 
@@ -207,22 +203,14 @@ class MomentsInBfloat16(Adam):
             moments[i] = x.astype(ml_dtypes.bfloat16).astype(x.dtype)
 
 
-@mistake(
-    "adam",
-    links="tenstorrent/tt-metal#55935",
-    unexplained="no hyperparameter is tried in a shorter format",
-)
+@mistake("adam", "beta1 and beta2 are rounded to bfloat16", links="tenstorrent/tt-metal#55935")
 class BetasInBfloat16(Adam):
     def __init__(self, params, *, lr, beta1, beta2, eps):
         beta1, beta2 = (float(ml_dtypes.bfloat16(b)) for b in (beta1, beta2))
         super().__init__(params, lr=lr, beta1=beta1, beta2=beta2, eps=eps)
 
 
-@mistake(
-    "adam",
-    links="google-deepmind/optax#1754 matanbt/TROPT#8",
-    unexplained="no hyperparameter is tried in a shorter format",
-)
+@mistake("adam", "eps is rounded to float16", links="google-deepmind/optax#1754 matanbt/TROPT#8")
 class EpsilonInHalfPrecision(Adam):
     """1e-8 is zero in float16, and then 0/0 is no number."""
 
@@ -232,8 +220,8 @@ class EpsilonInHalfPrecision(Adam):
 
 @mistake(
     "sgd(momentum=0.0)",
+    "gradients are rounded to float16",
     links="Lightning-AI/pytorch-lightning#4715",
-    unexplained="no gradient is tried in a shorter format",
 )
 def gradients_in_half_precision(theta, g, t, s, *, lr):
     return theta - lr * g.astype(np.float16).astype(theta.dtype)
@@ -242,9 +230,7 @@ def gradients_in_half_precision(theta, g, t, s, *, lr):
 # Learning rate
 
 
-@mistake(
-    "adam", links="SPOClab-ca/dn3#6", unexplained="a new learning rate is taken for the default"
-)
+@mistake("adam", "whatever learning rate is set, it is 0.001", links="SPOClab-ca/dn3#6")
 class RateBecomesTheDefault(Adam):
     """Whoever sets a learning rate gets 0.001."""
 
@@ -264,8 +250,8 @@ class RateNeverArrives(Adam):
 
 @mistake(
     "adam",
+    "a new learning rate is taken for a factor of the last one",
     links="dotnet/TorchSharp#414",
-    unexplained="a new learning rate is taken for a factor of the old one",
 )
 class RateMultiplies(Adam):
     """Takes the new rate for a factor of the old one."""
@@ -315,8 +301,8 @@ class MomentsByKindOfParameter(Adam):
 
 @mistake(
     "adam",
+    "what is left over from blocks of elements",
     links="deepspeedai/DeepSpeed#3109 deepspeedai/DeepSpeed#503",
-    unexplained="another formula for what fills no vector of four",
 )
 class TailWithoutCorrection(Adam):
     """What fills no vector of four goes through another loop, which forgets the correction."""

@@ -364,11 +364,7 @@ class SlowWeightsAreNotSaved(Target):
 # Rows
 
 
-@mistake(
-    "lazy(sgd(dampening=0.0))",
-    links="clab/dynet#70",
-    unexplained="rows that keep their parameter alone, along the first axis",
-)
+@mistake("lazy(sgd(dampening=0.0))", "zeros in a gradient do something else", links="clab/dynet#70")
 def buffer_decays_in_every_row(theta, g, t, s, *, lr, momentum):
     s.b = g if t == 1 else momentum * s.b + g
     present = np.any(g != 0, axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim else g != 0
@@ -430,17 +426,15 @@ def polynomial_of_the_last_rate(t):
 
 @scheduled(
     POLYNOMIAL,
+    "power is given the value of end_factor",
     links="ThilinaRajapakse/simpletransformers#997",
-    unexplained="one hyperparameter of a schedule in place of another",
 )
 def end_for_the_power(t):
     fraction = min(1, (t - 1) / 8)
     return 0.1 + 0.9 * (1 - fraction) ** 0.1
 
 
-@scheduled(
-    EXPONENTIAL, links="fcomitani/simpsom#30", unexplained="a schedule of exponents that compounds"
-)
+@scheduled(EXPONENTIAL, "the factors of exponential multiply up", links="fcomitani/simpsom#30")
 def exponential_of_the_last_rate(t):
     factor = 1.0
     for n in range(1, t):
@@ -487,8 +481,8 @@ def warmup_without_an_end(t):
 
 @scheduled(
     WARMUP,
+    "warmup is attached after the first step",
     links="facebookresearch/fairseq#453 deepspeedai/DeepSpeed#5731",
-    unexplained="a schedule that is attached after the first step",
 )
 def first_step_at_the_peak(t):
     """The schedule is set up after the first step, and then is one step behind."""

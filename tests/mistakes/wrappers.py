@@ -556,9 +556,7 @@ class PiecewiseConstant(Scheduled):
         return passed[-1] if passed else 0.0
 
 
-@mistake(
-    PIECEWISE_LINEAR, "0", unexplained="the formula is built otherwise, in more than two places"
-)
+@mistake(PIECEWISE_LINEAR, "there is none at 0")
 class StartsAtTheFirstFactor(Scheduled):
     """No implicit knot at zero."""
 
@@ -567,9 +565,7 @@ class StartsAtTheFirstFactor(Scheduled):
         return float(np.interp(t, list(schedule), list(schedule.values())))
 
 
-@mistake(
-    PIECEWISE_LINEAR, "last", unexplained="the formula is built otherwise, in more than two places"
-)
+@mistake(PIECEWISE_LINEAR, "the line goes on after the last knot")
 class GoesOnAfterTheLastKnot(Scheduled):
     def factor(self, t):
         knots = list(({0: 0.0} | self.options["schedule"]).items())
