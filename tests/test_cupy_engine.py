@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from examples import EXPRESSIONS
 
+import refopt
 from refopt.catalog import build
 from refopt.engines import compiled
 from refopt.engines.compiled import Compiled
@@ -30,6 +31,7 @@ from refopt.engines.cupy import OPTIONS, CupyEngine
 from refopt.engines.engine import EngineError
 
 Array = Any
+MEASURE = Path(__file__).parent / "cuda" / "measure.py"
 DEVICE = array_api_strict.Device("device1")
 SHAPES = {"point": (), "vector": (5,), "matrix": (4, 3), "empty": (0,), "cube": (2, 3, 4)}
 C_TYPES = {"float32": "float", "float64": "double", "bool": "bool"}
@@ -173,10 +175,25 @@ def test_what_is_no_array_of_the_library_is_refused() -> None:
         fast.init(np.ones(3))
 
 
+def measure() -> Any:
+    spec = importlib.util.spec_from_file_location("measure", MEASURE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("engine", ["blocked", "numba"])
+@pytest.mark.parametrize("expression", ["adamw", "lamb", "sgd"])
+def test_what_is_measured_conforms_on_the_cpu(expression: str, engine: str) -> None:
+    target = measure().stepped_by(engine, np, np.copy, expression)
+    assert refopt.check(target, expression, explain=False).conforms
+
+
 def test_the_measurement_says_why_it_cannot_run_here() -> None:
-    script = Path(__file__).parent / "cuda" / "measure.py"
     if importlib.util.find_spec("cupy") is not None:
         pytest.skip("CuPy is installed")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, MEASURE], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "measure.py needs CuPy and a CUDA device: pip install 'refopt[cuda]'\n"

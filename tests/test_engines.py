@@ -51,6 +51,9 @@ SHAPES = {
     "blocks": (9_000,),  # more elements than a block has
     "rows": (2, 9_000),  # rows longer than a block
 }
+SPECIAL = 0.1
+"""How many elements are -0, and how many the smallest number."""
+
 TRUE_MOST = blocked.MOST
 PIECES = {"pieces": (70_001,), "long rows": (3, 40_000)}
 """More elements than exist at a time of what is reduced."""
@@ -64,12 +67,14 @@ def _small_blocks() -> Iterator[None]:
 
 
 def drawn(shapes: Mapping[str, tuple[int, ...]], dtype: str, seed: int) -> Arrays:
-    """Arrays with a row of zeros, some tiny and some large elements."""
+    """Arrays with a row of zeros, some -0, and from the tiniest to large elements."""
     random = np.random.default_rng(seed)
     arrays = {}
     for name, shape in shapes.items():
         scale = 10.0 ** random.integers(-3, 3)
         arrays[name] = np.asarray(scale * random.standard_normal(shape), dtype)
+        arrays[name][random.random(shape) < SPECIAL] = -0.0
+        arrays[name][random.random(shape) < SPECIAL] = np.finfo(dtype).smallest_subnormal
         if arrays[name].ndim > 1:
             arrays[name][1:2] = 0
     return arrays
@@ -482,6 +487,22 @@ def test_without_numba_auto_takes_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
         compiled._engine.cache_clear()
 
 
+def test_auto_says_so_if_numba_does_not_work_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def numba(others: bool) -> Any:
+        raise ImportError(f"Numba needs NumPy 2.0 or less, others={others}")
+
+    monkeypatch.setattr(compiled, "_numba", numba)
+    compiled._engine.cache_clear()
+    try:
+        fast = refopt.compile(refopt.adam())
+        theta = np.ones(3)
+        with pytest.warns(UserWarning, match="does without numba: Numba needs NumPy 2.0 or less"):
+            fast.step(theta, theta.copy(), fast.optimizer.init(theta))
+        assert theta.tolist() != [1.0] * 3
+    finally:
+        compiled._engine.cache_clear()
+
+
 @pytest.mark.parametrize("engine", ["auto", "plain"])
 def test_other_libraries_are_stepped_plainly_and_in_place(engine: str) -> None:
     optimizer = build("lookahead(nadam, k=2)")
@@ -613,18 +634,37 @@ print(sum(found[-1].stats.cache_hits.values()), sum(found[-1].stats.cache_misses
 """
 
 
-def test_compiled_code_is_kept_on_disk(tmp_path: Path) -> None:
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+def stepped(cache: Path) -> str:
+    """How much a new process found in the cache, and how much it compiled for it."""
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
     environment.pop("NUMBA_CACHE_DIR", None)
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
 
-    def run() -> str:
-        return subprocess.run(
-            [sys.executable, "-c", PROGRAM],
-            env=environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
 
-    assert run() == "0 1"
-    assert run() == "1 0"
+def test_compiled_code_is_kept_on_disk(tmp_path: Path) -> None:
+    assert stepped(tmp_path) == "0 1"
+    assert stepped(tmp_path) == "1 0"
+
+
+def test_what_is_wrong_on_the_disk_is_made_anew(tmp_path: Path) -> None:
+    stepped(tmp_path)
+    (source,) = tmp_path.rglob("*.py")
+    source.write_bytes(b"raise SystemExit")
+    assert stepped(tmp_path) == "1 0"
+    for suffix in (".nbi", ".nbc"):
+        (broken,) = tmp_path.rglob(f"*{suffix}")
+        broken.write_bytes(b"raise SystemExit")
+        assert stepped(tmp_path) == "0 1"  # not kept: what was there is removed
+        assert stepped(tmp_path) == "0 1"
+        assert stepped(tmp_path) == "1 0"
+
+
+def test_a_cache_that_cannot_be_written_to_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "refopt").write_text("a file where the folder should be")
+    assert stepped(tmp_path) == "0 1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -23,6 +24,9 @@ from refopt.xp import Array
 
 ENGINES: Final = ("auto", "plain", "blocked", "numba", "cupy")
 """The names of the engines, and of the choice among them by the arrays that are given."""
+
+_NEEDS: Final = {"numba": (("numba", "platformdirs"), "fast"), "cupy": (("cupy",), "cuda")}
+"""The packages that an engine needs, and the extra that brings them."""
 
 _MOST_RECORDINGS: Final = 64
 """How many forms of a step of the same parameters are remembered."""
@@ -48,10 +52,12 @@ def compile(optimizer: Optimizer, engine: str = "auto") -> Compiled:
     """
     if engine not in ENGINES:
         raise ValueError(f"no engine is named {engine!r}; there are {', '.join(ENGINES)}")
-    for package in ("numba", "cupy"):
-        if engine == package and find_spec(package) is None:
-            extra = {"numba": "fast", "cupy": "cuda"}[package]
-            raise ImportError(f"engine {engine!r} needs {package}: pip install 'refopt[{extra}]'")
+    if engine in _NEEDS:
+        packages, extra = _NEEDS[engine]
+        if missing := [package for package in packages if find_spec(package) is None]:
+            raise ImportError(
+                f"engine {engine!r} needs {' and '.join(missing)}: pip install 'refopt[{extra}]'"
+            )
     return Compiled(optimizer, engine)
 
 
@@ -305,20 +311,26 @@ def _inputs(tape: Tape, leaf: int, parameter: Parameter) -> list[Recorded | None
 def _engine(name: str) -> Engine | None:
     match name:
         case "numba":
-            from refopt.engines.numba import NumbaEngine
-
-            return NumbaEngine(others=False)
+            return _numba(others=False)
         case "cupy":
             from refopt.engines.cupy import CupyEngine
 
             return CupyEngine()
-        case "host" if find_spec("numba"):
-            from refopt.engines.numba import NumbaEngine
-
-            return NumbaEngine(others=True)
+        case "host" if all(map(find_spec, _NEEDS["numba"][0])):
+            try:
+                return _numba(others=True)
+            except ImportError as error:
+                warnings.warn(f"engine='auto' does without numba: {error}", stacklevel=4)
+                return BlockedEngine()
         case "blocked" | "host":
             return BlockedEngine()
     return None
+
+
+def _numba(others: bool) -> Engine:
+    from refopt.engines.numba import NumbaEngine
+
+    return NumbaEngine(others)
 
 
 def _number(lr: Hyperparameter) -> float:

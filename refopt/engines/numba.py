@@ -143,8 +143,14 @@ def loop(fragment: Fragment, dtype: np.dtype[Any]) -> Callable[..., None]:
         numba.types.Array(numba.from_dtype(dtype), 1, "C", readonly=True),
         numba.types.Array(numba.intp, 2, "C", readonly=True),
     )
-    options = {"nogil": True, "cache": True, "error_model": "numpy"}
-    return numba.njit([signature], **options)(function)  # type: ignore[no-any-return]
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit([signature], cache=True, **options)(function)  # type: ignore[no-any-return]
+    except Exception:  # noqa: BLE001  anything may be wrong with what was once kept on a disk
+        path = Path(function.__code__.co_filename)
+        for kept in path.parent.glob(f"__pycache__/{path.stem}.*.nb[ci]"):
+            kept.unlink(missing_ok=True)
+        return numba.njit([signature], **options)(function)  # type: ignore[no-any-return]
 
 
 def source(fragment: Fragment, dtype: str) -> str:
@@ -194,11 +200,11 @@ def _module(text: str) -> ModuleType:
     content = text.encode() + Path(__file__).read_bytes()
     name = f"refopt_loop_{hashlib.sha256(content).hexdigest()[:32]}"
     path = _folder() / f"{name}.py"
-    if not path.exists():
+    if not path.exists() or path.read_bytes() != text.encode():
         with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, delete=False, suffix=".part"
+            "wb", dir=path.parent, delete=False, suffix=".part"
         ) as file:
-            file.write(text)
+            file.write(text.encode())
         Path(file.name).replace(path)  # others see all of it or nothing
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
