@@ -22,6 +22,9 @@ import array_api_strict
 import numpy as np
 import pytest
 from examples import EXPRESSIONS
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.lib.array_utils import byte_bounds
 
 import refopt
 from refopt.catalog import build
@@ -105,9 +108,22 @@ def cpp(parameters: Sequence[tuple[str, ...]], operation: str) -> str:
     )
 
 
+class CupyEngineHere(CupyEngine):
+    """Where NumPy's arrays lie, which stand for those of CuPy."""
+
+    def ends(self, x: Any) -> tuple[int, int]:
+        x = inside(x)
+        data = SimpleNamespace(ptr=x.ctypes.data)
+        return super().ends(
+            SimpleNamespace(
+                data=data, size=x.size, shape=x.shape, strides=x.strides, itemsize=x.itemsize
+            )
+        )
+
+
 @pytest.fixture
 def engine(library: Any, monkeypatch: pytest.MonkeyPatch) -> CupyEngine:
-    found = CupyEngine()
+    found = CupyEngineHere()
     found.__dict__["library"] = library
     monkeypatch.setattr(compiled, "_engine", lambda _: found)
     return found
@@ -166,6 +182,38 @@ def test_kernels_have_the_bits_of_the_optimizer_on_the_same_arrays(
                 ulps = 8 if name == "point" else 0
                 a, b = np.asarray(inside(expected)), np.asarray(inside(got))
                 np.testing.assert_array_max_ulp(a, b, ulps)
+
+
+@given(st.data())
+def test_arrays_end_where_their_bytes_do(data: st.DataObject) -> None:
+    x = np.ones(data.draw(st.lists(st.integers(0, 4), max_size=3)), "float32")
+    parts = tuple(
+        slice(None, None, data.draw(st.sampled_from([1, -1, 2, -2]))) for _ in range(x.ndim)
+    )
+    part = np.asarray(x[parts]).T
+    start, end = CupyEngineHere().ends(part)
+    assert (start, end) == (byte_bounds(part) if part.size else (part.ctypes.data,) * 2)
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_gradient_may_share_memory_with_a_parameter() -> None:
+    theta = on_device(np.linspace(1, 2, 9))
+    g = theta[::-1]  # a view
+    assert np.shares_memory(inside(theta), inside(g))
+    optimizer = build("adam")
+    expected, _ = optimizer.step(theta, g, optimizer.init(theta))
+    fast = Compiled(optimizer, "cupy")
+    fast.step(theta, g, fast.init(theta))
+    assert inside(theta).tobytes() == inside(expected).tobytes()
+
+
+@pytest.mark.usefixtures("engine")
+def test_parameters_that_share_memory_are_refused() -> None:
+    buffer = on_device(np.ones(5))
+    params = {"a": buffer[:3], "b": buffer[2:]}
+    fast = Compiled(build("adam"), "cupy")
+    with pytest.raises(ValueError, match="'a' and parameter 'b', or their states, share memory"):
+        fast.step(params, params, fast.init(params))
 
 
 @pytest.mark.usefixtures("engine")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import pickle
 import subprocess
 import sys
 import tracemalloc
@@ -418,6 +419,20 @@ def test_an_array_that_an_engine_knows_stays_where_it_is() -> None:
     fast.step(theta, np.ones(4), fast.init(theta))
     with pytest.raises(ValueError, match="cannot resize"):
         theta.resize(400, refcheck=False)
+
+
+@pytest.mark.parametrize("engine", ["blocked", "numba"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda fast: pickle.loads(pickle.dumps(fast))])
+def test_a_copy_goes_on_with_other_arrays(copied: Callable[[Any], Any], engine: str) -> None:
+    fast = refopt.compile(refopt.adam(), engine)
+    theta, g = np.ones(4), np.ones(4)
+    state = fast.init(theta)
+    fast.step(theta, g, state)
+    again, (own, own_state) = copied(fast), copy.deepcopy((theta, state))
+    for stepped_by, params, of in ((fast, theta, state), (again, own, own_state)):
+        stepped_by.step(params, g, of)
+    assert_same_bits(flat({"": theta}, state), flat({"": own}, own_state))
+    assert again == fast
 
 
 # Recordings

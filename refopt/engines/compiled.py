@@ -77,6 +77,10 @@ class Compiled:
     )
     _last: dict[str, _Step] = field(default_factory=dict, repr=False, compare=False)
 
+    def __reduce__(self) -> Any:
+        """A copy begins with what it is, and finds out the rest again."""
+        return Compiled, (self.optimizer, self.engine)
+
     def init(self, params: Tree) -> State:
         """The state before the first step, as :meth:`refopt.Optimizer.init` returns it.
 

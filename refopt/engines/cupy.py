@@ -17,7 +17,7 @@ import numpy as np
 
 from refopt.engines.engine import Engine, EngineError, Evaluation, Parameter, Run, named, reduce
 from refopt.engines.fragment import Fragment
-from refopt.engines.layout import Layout
+from refopt.engines.layout import Apart, Layout
 from refopt.engines.program import Pass, Reduce
 from refopt.xp import namespace
 
@@ -94,6 +94,18 @@ class CupyEngine(Engine):
                 reads, writes, operation(fragment, dtype), "refopt", options=OPTIONS
             )
         return self._kernels[key]
+
+    def layout(self, parameters: Sequence[Parameter]) -> None:
+        Apart(parameters, self.ends)
+
+    def ends(self, x: Any) -> tuple[int, int]:
+        """The addresses on the device where an array begins and ends."""
+        start: int = x.data.ptr
+        if not x.size:
+            return start, start
+        steps = [(n - 1) * stride for n, stride in zip(x.shape, x.strides, strict=True)]
+        before = sum(step for step in steps if step < 0)
+        return start + before, start + sum(steps) - before + x.itemsize
 
     def run(
         self, parameters: Sequence[Parameter], runs: Sequence[Run], layout: Layout | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, pairwise
 from operator import is_
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from refopt.engines.engine import Parameter, named
 from refopt.layers import State
+from refopt.xp import namespace
 
 GRADIENT = 1
 """The slot of the gradient: the one array that is read alone, and that may be another each time."""
@@ -43,23 +44,11 @@ class Layout:
             ValueError: two arrays that are written share memory.
         """
         self.names = [p.name for p in parameters]
-        ends = [[(0, 0) if x is None else _ends(x) for x in p.arrays] for p in parameters]
-        self._apart = _Apart(
-            [
-                (*ends[i][slot], p.name)
-                for i, p in enumerate(parameters)
-                for slot, x in enumerate(p.arrays)
-                if slot != GRADIENT and x.size
-            ]
+        self._apart = Apart(parameters, _ends)
+        self.lasts = not self._apart.copied
+        self.addresses = np.array(
+            [[0 if x is None else _ends(x)[0] for x in p.arrays] for p in parameters], np.intp
         )
-        self.lasts = True
-        for p, of_parameter in zip(parameters, ends, strict=True):
-            g = p.arrays[GRADIENT]
-            if g is not None and self._apart.meets(of_parameter[GRADIENT]):
-                p.arrays[GRADIENT] = g.copy()
-                of_parameter[GRADIENT] = _ends(p.arrays[GRADIENT])
-                self.lasts = False
-        self.addresses = np.array([[start for start, _ in row] for row in ends], np.intp)
         self.version = 0
         self.plans: dict[Any, Any] = {}
         gradients = [p.arrays[GRADIENT] for p in parameters]
@@ -105,9 +94,9 @@ class Layout:
         for number, position in enumerate(present):
             g = gradients[position]
             if self._gradients.like(number, g):
-                ends = _ends(g)
-                if not self._apart.meets(ends):
-                    addresses[position, GRADIENT] = ends[0]
+                start, end = _ends(g)
+                if not self._apart.meets(start, end):
+                    addresses[position, GRADIENT] = start
                     continue
             return False
         self._gradients = _Facts([gradients[position] for position in present])
@@ -144,25 +133,47 @@ class _Facts:
         )
 
 
-class _Apart:
-    """Arrays that are written, none of which shares memory with another."""
+class Apart:
+    """Arrays that are written, none of which shares memory with another or with a gradient.
 
-    def __init__(self, written: list[tuple[int, int, str]]) -> None:
-        written.sort()
+    Attributes:
+        copied: whether gradients that shared memory were given some of their own.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Parameter], ends: Callable[[Any], tuple[int, int]]
+    ) -> None:
+        """Looks where arrays begin and end, in bytes.
+
+        Raises:
+            ValueError: two arrays that are written share memory.
+        """
+        written = [
+            (*ends(x), p.name)
+            for p in parameters
+            for slot, x in enumerate(p.arrays)
+            if slot != GRADIENT
+        ]
+        written = sorted(one for one in written if one[0] < one[1])
         for (_, end, name), (start, _, other) in pairwise(written):
             if start < end:
                 raise ValueError(
                     f"{named(name)} and {named(other)}, or their states, share memory, which a "
                     "step in place would change twice: copy one of them"
                 )
-        self.starts = [start for start, _, _ in written]
-        self.ends = [end for _, end, _ in written]
+        self._starts = [start for start, _, _ in written]
+        self._ends = [end for _, end, _ in written]
+        self.copied = False
+        for p in parameters:
+            g = p.arrays[GRADIENT]
+            if g is not None and self.meets(*ends(g)):
+                p.arrays[GRADIENT] = namespace(g).copy(g)
+                self.copied = True
 
-    def meets(self, ends: tuple[int, int]) -> bool:
-        """Whether something from one address to another shares memory with them."""
-        start, end = ends
-        before = bisect_left(self.starts, end) - 1  # the last array that begins before the end
-        return start < end and before >= 0 and self.ends[before] > start
+    def meets(self, start: int, end: int) -> bool:
+        """Whether what lies between two addresses shares memory with them."""
+        before = bisect_left(self._starts, end) - 1  # the last array that begins before the end
+        return start < end and before >= 0 and self._ends[before] > start
 
 
 def _ends(x: NDArray[Any]) -> tuple[int, int]:
