@@ -35,6 +35,9 @@ def run(jobs: Iterable[Callable[[], None]]) -> None:
     helpers = min(cores(), len(waiting)) - 1
     # Each in a copy of the caller's context, which holds NumPy's handling of errors.
     futures = [_executor().submit(copy_context().run, work) for _ in range(helpers)]
+    if not futures:
+        work()
+        return
     try:
         work()
     finally:
