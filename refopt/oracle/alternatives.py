@@ -195,6 +195,7 @@ def _of_operation(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
     yield from of_kind("left out", _left_out(left, op, right))
     yield from of_kind("operator", _with_another_operator(node, scope))
     yield from of_kind("factor", _averaged(node, scope))
+    yield from of_kind("factor", _running(node, scope))
     yield from of_kind("factor", _forgetting(node, scope))
     yield from of_kind("norm", of_elements(node, scope))
     yield from of_kind("limit", of_quotient(node))
@@ -232,6 +233,19 @@ def _averaged(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
                 weighted = ast.BinOp(complement(rate), ast.Mult(), y)
                 words = f"{said(y)} has the weight 1 - {rate}"
                 yield Change(words, with_fields(node, **{sides[1]: weighted}))
+
+
+def _running(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
+    """A running mean instead of a sum of shares: y in ``x + y / k``."""
+    match node:
+        case ast.BinOp(
+            left=ast.Name(id=name) as x,
+            op=ast.Add(),
+            right=ast.BinOp(left=y, op=ast.Div(), right=k),
+        ) if name == scope.target:
+            step = ast.BinOp(ast.BinOp(y, ast.Sub(), x), ast.Div(), k)
+            words = f"a moving average of {said(y)} of the weight 1 / {said(k)}"
+            yield Change(words, total_of(x, step))
 
 
 def _forgetting(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
@@ -282,6 +296,9 @@ def _left_out(left: ast.expr, op: ast.operator, right: ast.expr) -> Iterator[Cha
             yield Change(f"{said(right)} is not subtracted", left)
             if ast.unparse(left) == "1":
                 yield Change(f"{said(right)} instead of 1 minus it", right)
+                if isinstance(right, ast.BinOp) and isinstance(right.op, ast.Pow):
+                    again = ast.BinOp(left, op, ast.BinOp(left, op, right))
+                    yield Change(f"{said(right)} is subtracted from 1 twice", again)
         case ast.Div() if _is_correction(right):
             yield Change(f"{said(left)} is not corrected", left)
         case ast.Div() | ast.FloorDiv():
@@ -402,6 +419,8 @@ def _without_function(function: str, arguments: Sequence[ast.expr]) -> Iterator[
                 yield Change("the sign of zero is 1", signs)
         case "zeros_like", [x]:
             yield Change(f"{said(x)} in place of zero", x)
+        case "full_like", [x, value]:
+            yield Change(f"zero in place of {said(value)}", call("zeros_like", x))
 
 
 def _moved_outside(

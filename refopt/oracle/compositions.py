@@ -78,6 +78,7 @@ FAULTS: Final[Mapping[str, tuple[VariantConstructor, str]]] = {
             faults.second_correction_around,
             "the step is multiplied by the root of the correction of Adam's second moment",
         ),
+        (faults.limited_step, "no element moves by more than the learning rate"),
         (faults.no_first_step, "the first call moves nothing"),
         (faults.lazy_elements, "elements whose gradient is zero stay as they are"),
     )

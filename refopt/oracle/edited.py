@@ -24,7 +24,7 @@ Stage = Callable[..., Layer]
 
 
 SUPPLIED: Final[Mapping[Stage, frozenset[str]]] = {
-    Rule: frozenset({"xp", "lr", "t"}),
+    Rule: frozenset({"xp", "lr", "t", "theta"}),
     stages.OnGradient: frozenset({"xp", "t"}),
     stages.OnDirection: frozenset({"xp", "lr", "t", "g"}),
     stages.OnParameterBefore: frozenset({"xp", "lr", "t"}),

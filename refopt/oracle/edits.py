@@ -28,11 +28,12 @@ from refopt.oracle.edited import (
     Edited,
     Source,
     Stage,
-    Statements,
     reads,
     source,
     with_change,
 )
+from refopt.oracle.order import of_memory, of_momentum, of_order
+from refopt.oracle.rewriting import all_replaced, assigned, loaded, place_of, replaced
 from refopt.oracle.scope import Kind, Scope, kind_of_argument, kind_of_hyperparameter
 from refopt.oracle.substitutes import COUNTS
 from refopt.oracle.trees import Renamed, expression, named, news_of
@@ -116,7 +117,9 @@ def _changes(function: Function, stage: Stage) -> tuple[Change, ...]:
     code = source(function)
     return (
         *_of_lines(code, stage),
-        *_of_order(code),
+        *of_order(code),
+        *of_memory(code),
+        *of_momentum(code),
         *_of_counts(code),
         *_of_helpers(function),
     )
@@ -131,10 +134,10 @@ def _of_lines(
     changes_of: Callable[[ast.stmt, Scope], Iterator[Changed]] = of_statement,
 ) -> Iterator[Change]:
     for position, statement in enumerate(code.statements):
-        scope = _scope(code, position, stage)
+        scope = scope_of(code, position, stage)
         for words, changed, kind in changes_of(statement, scope):
-            rewrite = partial(_replaced, statement, (changed,))
-            place = _place(code, statement, written(changed), words, kind)
+            rewrite = partial(replaced, statement, (changed,))
+            place = place_of(code, statement, written(changed), words, kind)
             reads_rate = stage is Rule and "lr" in reads(changed) - set(code.arguments)
             yield Change(place, rewrite, keeps_rate=reads_rate)
             if reads_rate and scope.target in scope.states:
@@ -142,27 +145,7 @@ def _of_lines(
                 yield Change({**place, "description": inside}, rewrite)
 
 
-def _place(
-    code: Source, statement: ast.stmt, after: str, words: str, kind: str = "state"
-) -> dict[str, Any]:
-    return {
-        "file": code.file,
-        "line": code.line(statement),
-        "before": code.text(statement),
-        "after": after,
-        "description": words,
-        "kind": kind,
-    }
-
-
-def _replaced(old: ast.stmt, new: Statements, statements: Statements) -> Statements:
-    if old not in statements:
-        raise ValueError("the line is not there any more")
-    position = statements.index(old)
-    return (*statements[:position], *new, *statements[position + 1 :])
-
-
-def _scope(code: Source, position: int, stage: Stage) -> Scope:
+def scope_of(code: Source, position: int, stage: Stage) -> Scope:
     """What the statement at a position can refer to."""
     kinds: dict[str, Kind] = {name: kind_of_argument(name) for name in code.arguments}
     kinds |= {name: kind_of_hyperparameter(name) for name in code.hyperparameters}
@@ -174,7 +157,7 @@ def _scope(code: Source, position: int, stage: Stage) -> Scope:
         states=states,
         hyperparameters=code.hyperparameters,
         readable=supplied - kinds.keys(),
-        target=_assigned(code.statements[position]),
+        target=assigned(code.statements[position]),
         identity=None if states else _IDENTITIES.get(stage),
     )
     for statement in code.statements[:position]:
@@ -191,100 +174,12 @@ _READ: Final = frozenset({"g", "h", "theta", "theta_old", "old", "new"})
 """The arrays that functions read and that are no state."""
 
 
-# The order of lines
-
-
-def _of_order(code: Source) -> Iterator[Change]:
-    """States updated earlier, later or twice, and quantities taken anew after an update."""
-    body = code.statements[:-1]
-    for i, statement in enumerate(body):
-        name = _assigned(statement)
-        if name not in code.arguments:
-            yield from _taken_anew(code, i)
-            continue
-        readers = [j for j, other in enumerate(body) if j != i and name in _loaded(other)]
-        own = said(named(name))
-        line = code.text(statement)
-        if readers and readers[0] < i and _is_defined(code, i, readers[0]):
-            first = code.statements[readers[0]]
-            yield Change(
-                _place(
-                    code,
-                    first,
-                    f"{line}\n{code.text(first)}",
-                    f"{own} is updated before it is used",
-                ),
-                partial(_moved, statement, readers[0]),
-            )
-        uses = [n for j in readers if j > i for n in _names(body[j]) if n == name]
-        if len(uses) > 1:
-            last = code.statements[readers[-1]]
-            words = f"{own} is updated after it is used"
-            yield Change(
-                _place(code, last, f"{code.text(last)}\n{line}", words),
-                partial(_moved, statement, readers[-1]),
-            )
-        if name in _loaded(statement):
-            yield Change(
-                _place(code, statement, f"{line}\n{line}", f"{own} is updated twice"),
-                partial(_replaced, statement, (statement, statement)),
-            )
-
-
-def _taken_anew(code: Source, i: int) -> Iterator[Change]:
-    """A quantity computed again after a state that it depends on was updated."""
-    statement = code.statements[i]
-    for other in code.statements[i + 1 :]:
-        name = _assigned(other)
-        if name in code.arguments and name in _loaded(statement):
-            words = (
-                f"{said(named(_assigned(statement)))} is computed with {said(named(name))} "
-                "after its update"
-            )
-            after = f"{code.text(other)}\n{code.text(statement)}"
-            yield Change(
-                _place(code, other, after, words), partial(_replaced, other, (other, statement))
-            )
-
-
-def _moved(statement: ast.stmt, position: int, statements: Statements) -> Statements:
-    others = [other for other in statements if other is not statement]
-    if len(others) == len(statements):
-        raise ValueError("the line is not there any more")
-    return (*others[:position], statement, *others[position:])
-
-
-def _is_defined(code: Source, i: int, position: int) -> bool:
-    """Whether a statement could stand at an earlier position."""
-    between = {_assigned(other) for other in code.statements[position:i]}
-    return not between & _loaded(code.statements[i])
-
-
-def _assigned(statement: ast.stmt) -> str:
-    match statement:
-        case ast.Assign(targets=[ast.Name(id=name)]):
-            return name
-    return ""
-
-
-def _loaded(statement: ast.stmt) -> frozenset[str]:
-    return frozenset(_names(statement))
-
-
-@cache
-def _names(statement: ast.stmt) -> tuple[str, ...]:
-    """The names that a statement reads, as often as it does."""
-    assert isinstance(statement, ast.Assign | ast.Return)
-    assert statement.value is not None
-    return tuple(n.id for n in ast.walk(statement.value) if isinstance(n, ast.Name))
-
-
 # The step count
 
 
 def _of_counts(code: Source) -> Iterator[Change]:
     """Another step count wherever the function reads it, if it does so more than once."""
-    reading = [s for s in code.statements if "t" in _loaded(s)]
+    reading = [s for s in code.statements if "t" in loaded(s)]
     count = sum(
         isinstance(node, ast.Name) and node.id == "t" for s in reading for node in ast.walk(s)
     )
@@ -296,19 +191,11 @@ def _of_counts(code: Source) -> Iterator[Change]:
 
 def _everywhere(code: Source, name: str, instead: ast.expr, words: str, kind: str) -> Change:
     """Another expression wherever a name is read."""
-    reading = [statement for statement in code.statements if name in _loaded(statement)]
+    reading = [statement for statement in code.statements if name in loaded(statement)]
     others = [Renamed(name, instead).visit(copy.deepcopy(statement)) for statement in reading]
-    place = _place(code, reading[0], "\n".join(map(written, others)), words, kind)
+    place = place_of(code, reading[0], "\n".join(map(written, others)), words, kind)
     place["before"] = "\n".join(map(code.text, reading))
-    return Change(place, partial(_all_replaced, list(zip(reading, others, strict=True))))
-
-
-def _all_replaced(
-    rewrites: Sequence[tuple[ast.stmt, ast.stmt]], statements: Statements
-) -> Statements:
-    for old, new in rewrites:
-        statements = _replaced(old, (new,), statements)
-    return statements
+    return Change(place, partial(all_replaced, list(zip(reading, others, strict=True))))
 
 
 # Functions that others share
@@ -330,7 +217,7 @@ def _of_helpers(function: Function) -> Iterator[Change]:
         for statement in _simple(code.statements):
             for words, changed, kind in of_statement(statement, _scope_of_helper(code)):
                 yield Change(
-                    _place(code, statement, written(changed), words, kind),
+                    place_of(code, statement, written(changed), words, kind),
                     rewrite=lambda statements: statements,
                     scope=_module_with(function, module, name, statement, changed),
                 )

@@ -83,6 +83,12 @@ def decay_of_the_gradient_before(
 
 
 @variant(OnDirection)
+def limited_step(xp: Namespace, h: Array) -> Array:
+    """No element of the direction is above 1 or below -1."""
+    return xp.minimum(xp.maximum(h, -1.0), 1.0)
+
+
+@variant(OnDirection)
 def no_first_step(xp: Namespace, t: int, h: Array) -> Array:
     """The first call updates the state alone."""
     return xp.where(t == 1, xp.zeros_like(h), h)

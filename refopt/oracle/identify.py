@@ -24,6 +24,7 @@ from refopt.optimizer import Optimizer
 from refopt.oracle.alternatives import COMMON
 from refopt.oracle.circumstances import Again, hanging_on
 from refopt.oracle.compositions import recompositions
+from refopt.oracle.crossings import crossings
 from refopt.oracle.edited import source
 from refopt.oracle.edits import Edit, LineEdit, edits
 from refopt.oracle.explanation import Difference, Explanation
@@ -327,7 +328,9 @@ def _difference(edit: Edit) -> Difference:
 
 def all_edits(optimizer: Optimizer) -> Iterator[Edit]:
     """Every single change: of a line of the math, of the composition, of the stepping code."""
-    return chain(edits(optimizer), recompositions(optimizer), stepping_edits())
+    return chain(
+        edits(optimizer), recompositions(optimizer), crossings(optimizer), stepping_edits()
+    )
 
 
 def confirmed(hypothesis: Hypothesis, seen: Observation) -> float | None:

@@ -59,6 +59,7 @@ def promising(hypothesis: Hypothesis, sieve: Sieve) -> Iterator[Iterator[Several
     lines = list(edits(optimizer))
     near = [edit for edit in recompositions(optimizer) if edit.kind != "rule"]
     yield filter(screen.passes, ((edit,) for edit in double_edits(optimizer)))
+    yield filter(screen.passes, _of_lines(lines, _has_guard))
     stacked = [edit for edit in near if edit.kind in ("composition", "form")]
     plain = [edit for edit in stacked if _is_in_catalog(edit.after)]
     yield filter(screen.passes, combinations(plain, 2))
@@ -76,6 +77,11 @@ def _is_in_catalog(expression: str) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _has_guard(first: Edit, second: Edit) -> bool:
+    """Whether one of two changes shows only beside another."""
+    return "guard" in (first.kind, second.kind)
 
 
 def _are_likely(first: Edit, second: Edit) -> bool:

@@ -93,6 +93,10 @@ def _other_arrays(name: str, scope: Scope, path: Path) -> Iterator[Change]:
         news = scope.updated[name]
         if news is not None:
             yield Change(f"{said(news)} in place of {said(own)}", news)
+    if name == "g" and scope.target in scope.states and not is_field(path, ast.Pow, "left"):
+        for rate in scope.rates:
+            words = f"the gradient looks ahead in {said(named(scope.target))}"
+            yield Change(words, expression(f"g + {rate} * {scope.target}"))
     if is_field(path, ast.Pow, "left"):
         for other in [state for state in scope.states if state != name]:
             words = f"the square of the difference from {said(named(other))}"

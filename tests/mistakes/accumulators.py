@@ -175,11 +175,7 @@ def not_centered(theta, g, t, s, *, lr, rho, eps, momentum):
     return theta - lr * s.b
 
 
-@mistake(
-    "rmsprop(centered=True)",
-    "centered, v - m, v",
-    unexplained="limited at zero besides, which shows only then",
-)
+@mistake("rmsprop(centered=True)", "centered, v - m, v")
 def mean_not_squared(theta, g, t, s, *, lr, rho, eps, momentum):
     s.v = rho * s.v + (1 - rho) * g**2
     s.m = rho * s.m + (1 - rho) * g
@@ -195,9 +191,7 @@ def mean_added(theta, g, t, s, *, lr, rho, eps, momentum):
     return theta - lr * s.b
 
 
-@mistake(
-    "rmsprop(centered=True)", "m_old", unexplained="limited at zero besides, which shows only then"
-)
+@mistake("rmsprop(centered=True)", "m_old", "where it is negative")
 def centered_by_the_old_mean(theta, g, t, s, *, lr, rho, eps, momentum):
     s.v = rho * s.v + (1 - rho) * g**2
     variance = s.v - s.m**2
@@ -213,11 +207,7 @@ def rmsprop_lr_in_the_buffer(theta, g, t, s, *, lr, rho, eps, momentum):
     return theta - s.b
 
 
-@mistake(
-    "rmsprop",
-    "momentum * b + g",
-    unexplained="the formula is built otherwise, in more than two places",
-)
+@mistake("rmsprop", "momentum * b + g")
 def momentum_of_the_gradient(theta, g, t, s, *, lr, rho, eps, momentum):
     s.v = rho * s.v + (1 - rho) * g**2
     s.b = momentum * s.b + g

@@ -125,9 +125,7 @@ class CountStartsAtZero(Adam):
         self.t[i] += 1
 
 
-@mistake(
-    "rmsprop(momentum=0.0)", "no finite number", entry=72, unexplained="NaN agrees with too much"
-)
+@mistake("rmsprop(momentum=0.0)", "is subtracted instead of added", entry=72)
 class RootOfANegative(Momentum):
     """The average of the gradient where that of its square belongs."""
 

@@ -407,9 +407,9 @@ class ShorterAverage(Optimizer):
 
 @mistake(
     "sgd(dampening=0.0, nesterov=True)",
-    "momentum * b",
+    "looks ahead in the momentum buffer",
+    "always the momentum buffer",
     links="ml-explore/mlx#87",
-    unexplained="the formula is built otherwise, in more than two places",
 )
 class LookAheadBeforeTheBuffer(Optimizer):
     zeros = ("buffer",)
@@ -494,12 +494,7 @@ class OneAccumulatorForATensor(Optimizer):
         p -= lr / (np.sqrt(s["sum"]) + eps) * g
 
 
-@mistake(
-    "adagrad",
-    "initial_accumulator",
-    "s + g**2 + initial_accumulator",
-    unexplained="the start is missing as well: two changes of which one alone shows nothing",
-)
+@mistake("adagrad", "initial_accumulator", "s + g**2 + initial_accumulator")
 class InitialValueInEveryStep(Optimizer):
     zeros = ("sum",)
 
@@ -701,13 +696,7 @@ class DecayIsRescaled(Optimizer):
         p -= lr * s["buffer"]
 
 
-@mistake(
-    "adamw",
-    "xp.sqrt(v_hat) + eps + ",
-    "weight_decay * theta",
-    links="joennlae/tensorli#1",
-    unexplained="a term of one layer is in the formula of another",
-)
+@mistake("adamw", "xp.sqrt(v_hat) + eps + ", "weight_decay * theta", links="joennlae/tensorli#1")
 class DecayInTheDenominator(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps, weight_decay):
         average(s["exp_avg"], g, beta1)
@@ -734,12 +723,7 @@ class DecayAtTheFirstRate(Optimizer):
         p -= lr / (1 - beta1 ** s["step"]) * s["exp_avg"] / denominator
 
 
-@mistake(
-    "l2(adam)",
-    "m = beta1 * m",
-    "weight_decay * theta",
-    unexplained="the decay of one layer reaches a part of another",
-)
+@mistake("l2(adam)", "m = beta1 * m", "weight_decay * theta", "alone, not by l2")
 class DecayInTheFirstMomentAlone(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps, weight_decay):
         average(s["exp_avg"], g + weight_decay * p, beta1)
@@ -877,12 +861,7 @@ class CorrectionOutsideTheNorm(Optimizer):
         p -= step_size * ratio * h
 
 
-@mistake(
-    "lamb",
-    "norm_h",
-    "eps",
-    unexplained="a hyperparameter of one layer is in the formula of another",
-)
+@mistake("lamb", "norm_h", "eps")
 class EpsilonInTheRatio(Optimizer):
     def update(self, p, g, s, *, lr, beta1, beta2, eps, weight_decay):
         h = adam(s, g, beta1, beta2, eps) + weight_decay * p
@@ -902,13 +881,7 @@ class RateOutsideTheBuffer(Optimizer):
         p -= lr * s["buffer"]
 
 
-@mistake(
-    "lars",
-    "ratio",
-    "momentum",
-    entry=100,
-    unexplained="a ratio taken at one stage is applied at another",
-)
+@mistake("lars", "the ratio, computed from the gradient, scales the direction", entry=100)
 class RatioOutsideTheBuffer(Optimizer):
     zeros = ("buffer",)
 

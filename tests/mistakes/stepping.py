@@ -340,10 +340,8 @@ class UpdatesACopy(Adam):
 
 @mistake(
     "adam",
-    "m",
-    "v",
+    "the first moment and the second moment are one array",
     links="NVIDIA/recsys-examples#419",
-    unexplained="the formula is built otherwise, in more than two places",
 )
 class MomentsInOneArray(Adam):
     """Both moments are the same memory."""
@@ -621,7 +619,7 @@ class StochasticRounding(Adam):
         p *= 1 + np.random.default_rng().integers(-8, 9, p.shape) * 2.0**-16
 
 
-@mistake("adam", "xp.minimum", unexplained="no limit of steps is tried")
+@mistake("adam", "no element moves by more than the learning rate")
 class StepsAreClipped(Adam):
     """No element moves by more than the learning rate."""
 
