@@ -559,6 +559,15 @@ def test_sums_and_means(format: Format, data: st.DataObject, flush: bool) -> Non
 
 
 @formats
+def test_a_sum_that_may_overflow_is_still_one_number(format: Format) -> None:
+    huge = float(format.range.huge)
+    for value, error in (([huge, huge], math.inf), ([math.inf, 1.0], 0.0)):
+        total = BOUNDS.sum(Bounded.exact(np.array(value), format))
+        assert np.shape(total.value) == np.shape(total.error) == ()
+        assert total.error == error
+
+
+@formats
 @given(data=st.data())
 def test_the_largest_element(format: Format, data: st.DataObject) -> None:
     x, held = data.draw(arrays(format))

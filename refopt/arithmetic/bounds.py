@@ -519,7 +519,9 @@ class BoundsNamespace(Namespace):
         relative = math.expm1(roundings * format.unit) + additions * _ROUNDOFF
         spread = np.sum(x.error, axis=axis, keepdims=keepdims)
         error = (spread + relative * magnitude + flushed) * _INFLATION + _SMALLEST * (flushed > 0)
-        return Bounded(value, _bounded(value, error, format.range.huge, x), format)
+        finite = np.all(np.isfinite(x.value), axis=axis, keepdims=keepdims)
+        terms = Bounded(np.where(finite, 0.0, math.inf)[()], spread, format)
+        return Bounded(value, _bounded(value, error, format.range.huge, terms), format)
 
 
 BOUNDS: Final = BoundsNamespace()

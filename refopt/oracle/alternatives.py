@@ -11,11 +11,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Final, NamedTuple
 
 from refopt.hyperparameters import DOMAINS, Interval
-from refopt.oracle.limits import of_call, of_quotient, of_ratio, of_return, of_update
+from refopt.oracle.limits import of_call, of_kept, of_quotient, of_ratio, of_update
 from refopt.oracle.reductions import of_elements, of_norm, of_reduction
 from refopt.oracle.scope import Kind, Scope
 from refopt.oracle.substitutes import Change, of_kind, of_name, of_number
@@ -26,6 +26,7 @@ from refopt.oracle.trees import (
     call,
     complement,
     expression,
+    is_correction,
     named,
     news_of,
     parts,
@@ -95,8 +96,40 @@ def _of_value(statement: ast.stmt, scope: Scope) -> Iterator[Change]:
         case ast.Return(value=ast.expr() as value):
             if scope.identity is not None:
                 yield from of_kind("condition", _of_gates(value, scope.identity))
-            yield from of_kind("limit", of_return(value, scope))
+            yield from _of_result(value, scope)
             yield from _within(value, scope, ())
+
+
+def _of_result(value: ast.expr, scope: Scope) -> Iterator[Change]:
+    """What else is done to the direction, and what else is kept of a state, as in place."""
+    match value:
+        case ast.Tuple(elts=[direction, *states]) if scope.states:
+            for rate in scope.rates:
+                for op, words in ((ast.Mult(), "multiplied"), (ast.Div(), "divided")):
+                    scaled = ast.BinOp(direction, op, complement(rate))
+                    yield Change(
+                        f"the step is {words} by 1 - {rate}", scaled, "factor", (("elts", 0),)
+                    )
+            for i, state in enumerate(states, 1):
+                if isinstance(state, ast.Name):
+                    kept = chain(of_kept(state, scope), _overwritten(state, direction, scope))
+                    for change in kept:
+                        yield change._replace(kind="limit", place=(("elts", i),))
+
+
+def _overwritten(state: ast.Name, direction: ast.expr, scope: Scope) -> Iterator[Change]:
+    """What is computed in the array of a state, and stays there."""
+    own = said(state)
+    yield Change(f"the root of {own} is kept", call("sqrt", state))
+    if scope.has("lr"):
+        for name in scope.arrays:
+            if name not in (*scope.states, "g", "theta"):
+                words = f"{said(named(name))} times the learning rate is kept as {own}"
+                yield Change(words, expression(f"lr * {name}"))
+    if scope.has("lr") and scope.has("theta"):
+        step = ast.BinOp(named("lr"), ast.Mult(), direction)
+        words = f"the new parameter is kept as {own}"
+        yield Change(words, ast.BinOp(named("theta"), ast.Sub(), step))
 
 
 def _of_gates(value: ast.expr, identity: str) -> Iterator[Change]:
@@ -201,7 +234,7 @@ def _of_operation(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
     yield from of_kind("limit", of_quotient(node))
     yield from of_kind("order", _ordered_otherwise(left, op, right))
     yield from of_kind("epsilon", _moved_inside(left, op, right))
-    yield from of_kind("epsilon", _reciprocal(left, op, right))
+    yield from of_kind("epsilon", _reciprocal(left, op, right, scope))
 
 
 def _with_another_operator(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
@@ -299,22 +332,16 @@ def _left_out(left: ast.expr, op: ast.operator, right: ast.expr) -> Iterator[Cha
                 if isinstance(right, ast.BinOp) and isinstance(right.op, ast.Pow):
                     again = ast.BinOp(left, op, ast.BinOp(left, op, right))
                     yield Change(f"{said(right)} is subtracted from 1 twice", again)
-        case ast.Div() if _is_correction(right):
+        case ast.Div() if is_correction(right):
             yield Change(f"{said(left)} is not corrected", left)
+            root = ast.BinOp(left, op, call("sqrt", right))
+            yield Change(f"the root of the correction of {said(left)}", root)
         case ast.Div() | ast.FloorDiv():
             yield Change(f"{said(left)} is not divided by {said(right)}", left)
         case ast.Pow() if ast.unparse(right) == "2":
             yield Change(f"{said(left)} is not squared", left)
         case ast.Pow():
             yield Change(f"{said(left)} is not raised to the power {said(right)}", left)
-
-
-def _is_correction(node: ast.expr) -> bool:
-    """Whether it is ``1 - rate**t``."""
-    match node:
-        case ast.BinOp(ast.Constant(1), ast.Sub(), ast.BinOp(op=ast.Pow())):
-            return True
-    return False
 
 
 _PARENTHESES: Final = "parentheses elsewhere"
@@ -341,12 +368,19 @@ def _grouped_otherwise(left: ast.expr, op: ast.operator, right: ast.expr) -> Ite
             yield Change(_PARENTHESES, ast.BinOp(first, inner, ast.BinOp(second, op, right)))
 
 
-def _reciprocal(left: ast.expr, op: ast.operator, right: ast.expr) -> Iterator[Change]:
+def _reciprocal(
+    left: ast.expr, op: ast.operator, right: ast.expr, scope: Scope
+) -> Iterator[Change]:
     match op, right:
         case ast.Div(), ast.BinOp(left=first, op=ast.Add(), right=second) if not _is_one(left):
             reciprocal = ast.BinOp(ast.Constant(1), ast.Div(), first)
             words = f"{said(second)} is added to the reciprocal"
             yield Change(words, ast.BinOp(left, ast.Mult(), total_of(reciprocal, second)))
+            if ast.unparse(second) == "eps" and scope.states and scope.has("lr"):
+                outside = ast.BinOp(second, ast.Div(), named("lr"))
+                quotient = ast.BinOp(left, ast.Div(), first)
+                words = f"{said(second)} is added to the parameter, after the division"
+                yield Change(words, ast.BinOp(quotient, ast.Sub(), outside))
 
 
 def _is_one(node: ast.expr) -> bool:

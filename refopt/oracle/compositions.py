@@ -71,6 +71,7 @@ FAULTS: Final[Mapping[str, tuple[VariantConstructor, str]]] = {
         (faults.step_of_the_call_before, "each call takes the step of the call before"),
         (faults.gradient_of_the_call_before, "each call uses the gradient of the call before"),
         (faults.gradients_never_cleared, "gradients add up from call to call"),
+        (faults.learning_rate_added, "the learning rate is added to the direction"),
         (faults.learning_rate_twice, "the learning rate is applied twice"),
         (faults.step_times_count, "the step is multiplied by the step count"),
         (faults.correction_around, "the step is multiplied by the correction of Adam's moments"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Final
 
@@ -35,8 +35,8 @@ def crossings(optimizer: Optimizer) -> Iterator[Edit]:
             yield from _of_decay(i, optimizer)
         if i and "eps" not in layer.hyperparameters and "eps" in optimizer.hyperparameters():
             yield from _of_epsilon(i, layer)
-        if isinstance(layer, stages.OnGradient):
-            yield from _of_factor(i, layer)
+        if isinstance(layer, stages.OnGradient | stages.OnDirection):
+            yield from _of_factor(i, optimizer)
 
 
 # A term of a variant in a line of the rule
@@ -49,7 +49,8 @@ def _of_decay(i: int, optimizer: Optimizer) -> Iterator[Edit]:
     for position, statement in enumerate(code.statements):
         value: ast.expr = statement.value  # type: ignore[attr-defined]
         scope = scope_of(code, position, Rule)
-        for place, part in _terms(value, scope):
+        whole = [((), value)] if isinstance(value, ast.BinOp) else []
+        for place, part in [*whole, *_terms(value, scope)]:
             for decay in ("weight_decay * theta", "lr * weight_decay * theta"):
                 joined = total_of(part, expression(decay))
                 changed = with_fields(statement, value=put(value, place, joined))
@@ -114,38 +115,58 @@ def _with_epsilon(i: int, old: ast.stmt, new: ast.stmt, optimizer: Optimizer) ->
 # A factor of a variant at another stage
 
 
-def _of_factor(i: int, layer: Layer) -> Iterator[Edit]:
-    """What scales the gradient scales the direction instead."""
+def _of_factor(i: int, optimizer: Optimizer) -> Iterator[Edit]:
+    """A factor computed at one stage that scales what there is at another."""
+    layer = optimizer.layers[i]
     code = source(layer.function)
-    *_, last = code.statements
+    last = code.statements[-1]
     scope = scope_of(code, len(code.statements) - 1, type(layer))
     match last:
         case ast.Return(value=ast.BinOp(left=factor, op=ast.Mult(), right=rest)) if (
             scope.kind(factor) == "scalar" and not layer.state_names
         ):
-            words = f"{said(factor)}, computed from the gradient, scales the direction instead"
-            after = f"{written(with_fields(last, value=rest))}  # and the direction times it"
-            place = place_of(code, last, after, words, "crossing")
-            yield Edit(**place, apply=partial(_outside, i, factor, rest))
+            own = said(factor)
+            if isinstance(layer, stages.OnGradient):
+                words = f"{own}, computed from the gradient, scales the direction instead"
+                after = f"{written(with_fields(last, value=rest))}  # and the direction times it"
+                place = place_of(code, last, after, words, "crossing")
+                yield Edit(**place, apply=partial(_outside, i, factor, rest))
+                return
+            for j, inner in enumerate(optimizer.layers[1:i], 1):
+                if isinstance(inner, stages.OnDirection):
+                    words = f"{own} is computed before {inner.name}, and scales what is after it"
+                    after = f"{written(last)}  # with the ratio from before {inner.name}"
+                    place = place_of(code, last, after, words, "crossing")
+                    yield Edit(**place, apply=partial(_earlier, i, j, factor))
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactorOutside(Layer):
-    """Computes a factor from the gradient, and scales the direction by it.
+class Noting(stages.OnDirection):
+    """Computes a factor and leaves the direction as it is.
 
     Attributes:
-        factor: what it computes.
-        kept: by the parameter's name.
+        kept: the factors, by the parameter's name.
     """
 
-    factor: Layer
-    kept: dict[str, Array] = field(default_factory=dict)
+    kept: dict[str, Array]
 
-    def inward(self, leaves: Sequence[Leaf]) -> None:
-        """Computes the factor, and what is left of the change of the gradient."""
+    def outward(self, leaves: Sequence[Leaf]) -> None:
+        """Computes the factor from the direction."""
         for leaf in leaves:
-            self.kept[leaf.name] = self.factor.call(leaf)
-            leaf.g = self.call(leaf)
+            h, theta = leaf.h, leaf.theta
+            super().outward([leaf])
+            self.kept[leaf.name], leaf.h, leaf.theta = leaf.h, h, theta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling(Layer):
+    """Scales the direction by a factor that another layer computed.
+
+    Attributes:
+        kept: the factors, by the parameter's name.
+    """
+
+    kept: dict[str, Array]
 
     def outward(self, leaves: Sequence[Leaf]) -> None:
         """Applies the factor."""
@@ -153,14 +174,44 @@ class FactorOutside(Layer):
             leaf.h = self.kept[leaf.name] * leaf.h
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScalingLater(Scaling):
+    """Computes a factor from the gradient, and scales the direction by it.
+
+    Attributes:
+        factor: what it computes.
+    """
+
+    factor: Layer
+
+    def inward(self, leaves: Sequence[Leaf]) -> None:
+        """Computes the factor, and what is left of the change of the gradient."""
+        for leaf in leaves:
+            self.kept[leaf.name] = self.factor.call(leaf)
+            leaf.g = self.call(leaf)
+
+
 def _outside(i: int, factor: ast.expr, rest: ast.expr, optimizer: Optimizer) -> Optimizer:
     layers = list(optimizer.layers)
-    own = {f.name: getattr(layers[i], f.name) for f in fields(Layer)}
+    own = _own(layers[i])
     first, second = (_returning(layers[i].function, result) for result in (factor, rest))
-    layers[i] = FactorOutside(
-        **(own | {"function": second}), factor=Layer(**(own | {"function": first}))
-    )
+    noted = Layer(**(own | {"function": first}))
+    layers[i] = ScalingLater(**(own | {"function": second}), factor=noted, kept={})
     return replace(optimizer, layers=tuple(layers))
+
+
+def _earlier(i: int, j: int, factor: ast.expr, optimizer: Optimizer) -> Optimizer:
+    layers = list(optimizer.layers)
+    own = _own(layers[i])
+    kept: dict[str, Array] = {}
+    layers[i] = Scaling(**own, kept=kept)
+    noting = _returning(layers[i].function, factor)
+    layers.insert(j, Noting(**(own | {"function": noting}), kept=kept))
+    return _restacked(layers, optimizer)
+
+
+def _own(layer: Layer) -> dict[str, Any]:
+    return {own.name: getattr(layer, own.name) for own in fields(Layer)}
 
 
 def _returning(function: Function, result: ast.expr) -> Edited:

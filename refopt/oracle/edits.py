@@ -9,7 +9,6 @@ answer).
 from __future__ import annotations
 
 import ast
-import copy
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,11 +31,11 @@ from refopt.oracle.edited import (
     source,
     with_change,
 )
+from refopt.oracle.everywhere import everywhere
 from refopt.oracle.order import of_memory, of_momentum, of_order
-from refopt.oracle.rewriting import all_replaced, assigned, loaded, place_of, replaced
+from refopt.oracle.rewriting import assigned, place_of, replaced
 from refopt.oracle.scope import Kind, Scope, kind_of_argument, kind_of_hyperparameter
-from refopt.oracle.substitutes import COUNTS
-from refopt.oracle.trees import Renamed, expression, named, news_of
+from refopt.oracle.trees import named, news_of
 from refopt.oracle.wording import said, written
 from refopt.xp import Array, Namespace
 
@@ -120,7 +119,7 @@ def _changes(function: Function, stage: Stage) -> tuple[Change, ...]:
         *of_order(code),
         *of_memory(code),
         *of_momentum(code),
-        *_of_counts(code),
+        *everywhere(code),
         *_of_helpers(function),
     )
 
@@ -172,30 +171,6 @@ def scope_of(code: Source, position: int, stage: Stage) -> Scope:
 
 _READ: Final = frozenset({"g", "h", "theta", "theta_old", "old", "new"})
 """The arrays that functions read and that are no state."""
-
-
-# The step count
-
-
-def _of_counts(code: Source) -> Iterator[Change]:
-    """Another step count wherever the function reads it, if it does so more than once."""
-    reading = [s for s in code.statements if "t" in loaded(s)]
-    count = sum(
-        isinstance(node, ast.Name) and node.id == "t" for s in reading for node in ast.walk(s)
-    )
-    if "t" not in code.arguments or count < 2:
-        return
-    for text, words in COUNTS.items():
-        yield _everywhere(code, "t", expression(text), words, "step count")
-
-
-def _everywhere(code: Source, name: str, instead: ast.expr, words: str, kind: str) -> Change:
-    """Another expression wherever a name is read."""
-    reading = [statement for statement in code.statements if name in loaded(statement)]
-    others = [Renamed(name, instead).visit(copy.deepcopy(statement)) for statement in reading]
-    place = place_of(code, reading[0], "\n".join(map(written, others)), words, kind)
-    place["before"] = "\n".join(map(code.text, reading))
-    return Change(place, partial(all_replaced, list(zip(reading, others, strict=True))))
 
 
 # Functions that others share

@@ -55,6 +55,12 @@ def learning_rate_twice(lr: Array, h: Array) -> Array:
 
 
 @variant(OnDirection)
+def learning_rate_added(lr: Array, h: Array) -> Array:
+    """The learning rate is added to the direction, where it is to be a factor."""
+    return 1 - h / lr
+
+
+@variant(OnDirection)
 def step_times_count(t: int, h: Array) -> Array:
     """The step grows with the step count."""
     return t * h

@@ -23,14 +23,12 @@ def of_update(name: str, value: ast.expr, scope: Scope) -> Iterator[Change]:
             yield Change(words, call("maximum", value, floor))
 
 
-def of_return(value: ast.expr, scope: Scope) -> Iterator[Change]:
+def of_kept(state: ast.Name, scope: Scope) -> Iterator[Change]:
     """Floors of a state, once it has been used."""
-    if isinstance(value, ast.Tuple):
-        for i, state in enumerate(value.elts):
-            if isinstance(state, ast.Name) and _is_of_squares(scope.updated.get(state.id)):
-                for floor in _floors(scope):
-                    words = f"{said(state)} is left at least {said(floor)}"
-                    yield Change(words, call("maximum", state, floor), place=(("elts", i),))
+    if _is_of_squares(scope.updated.get(state.id)):
+        for floor in _floors(scope):
+            words = f"{said(state)} is left at least {said(floor)}"
+            yield Change(words, call("maximum", state, floor))
 
 
 def _floors(scope: Scope) -> list[ast.expr]:

@@ -269,7 +269,8 @@ def _expected(
             if former is not None:
                 former = stepped(older, former, grads, given, mode)
             if step < probe.rests and reached.is_as(idle(before, mode)):
-                resting = int(min(probe.rests - step, _until_window(optimizer, step)))
+                ends = probe.rests - step, _until_window(optimizer, step), _until_nan(trace, step)
+                resting = int(min(ends))
         yield reached.params, None if former is None else former.params
         if step == trace.resumed_after:
             former, older = reached, optimizer
@@ -287,6 +288,15 @@ def _until_window(optimizer: Optimizer, step: int) -> float:
         each.hyperparameters["k"] for each in optimizer.layers if "k" in each.hyperparameters
     ]
     return min((min(k - step % k, (1 - step) % k or k) - 1 for k in lengths), default=math.inf)
+
+
+def _until_nan(trace: Trace, step: int) -> float:
+    """How many steps come after one before the target is no number any more.
+
+    A hypothesis may then have to divide by what underflows, such as a power of a decay rate.
+    """
+    finite = (all(np.isfinite(p).all() for p in params) for params in trace.params[step:])
+    return next((i for i, is_finite in enumerate(finite) if not is_finite), math.inf)
 
 
 class Reached(NamedTuple):

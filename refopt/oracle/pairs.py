@@ -100,7 +100,11 @@ def _of_composition_and_line(
 ) -> Iterator[Several]:
     for first in compositions:
         screen = Screen(first.apply(outer.optimizer), outer.trial, outer.sieve)
-        for second in edits(first.apply(optimizer)):
+        changed = first.apply(optimizer)
+        within = edits(changed)
+        if first.kind == "form":
+            within = chain(within, double_edits(changed))
+        for second in within:
             if (first.kind == "form" or second.kind in COMMON) and screen.passes((second,)):
                 yield first, second
 

@@ -49,6 +49,7 @@ COUNTS: Final = {
     "t + 1": "the step count is one too large",
     "2 * t": "the step count advances twice",
     "1": "the step count stays at 1",
+    "2": "the step count stays at 2",
 }
 """What may stand for the step count, and what is said of it."""
 
@@ -85,7 +86,7 @@ def _is_complement(path: Path) -> bool:
 
 def _other_arrays(name: str, scope: Scope, path: Path) -> Iterator[Change]:
     own = named(name)
-    for other in (*scope.arrays, *sorted(scope.readable & {"g", "theta_old"})):
+    for other in (*scope.arrays, *sorted(scope.readable & {"g", "theta", "theta_old"})):
         if other != name:
             yield Change(f"{said(named(other))} in place of {said(own)}", named(other))
     if name in scope.updated:

@@ -138,6 +138,14 @@ def news_of(value: ast.expr) -> ast.expr | None:
     return None
 
 
+def is_correction(node: ast.expr) -> bool:
+    """Whether it is ``1 - rate**t``."""
+    match node:
+        case ast.BinOp(ast.Constant(1), ast.Sub(), ast.BinOp(op=ast.Pow())):
+            return True
+    return False
+
+
 class Renamed(ast.NodeTransformer):
     """Puts an expression in place of a name."""
 

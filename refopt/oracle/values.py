@@ -30,7 +30,7 @@ TYPICAL: Final[Mapping[str, Sequence[Hyperparameter]]] = {
     "k": (1, 2),
     "alpha": (0.5, 0.8),
     "max_norm": (1.0,),
-    "initial_accumulator": (0.1,),
+    "initial_accumulator": (0.1, 1.0),
     "momentum_decay": (0.0,),
 }
 """Values that stand in people's code whatever is given, besides the default."""

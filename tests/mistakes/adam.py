@@ -126,7 +126,7 @@ def first_correction_in_place(theta, g, t, s, *, lr, beta1, beta2, eps):
     return theta - lr * s.m / (np.sqrt(s.v / (1 - beta2**t)) + eps)
 
 
-@mistake("adam", "/ beta1**t", "/ beta2**t", links="kozistr/pytorch_optimizer#308")
+@mistake("adam", "the powers are subtracted from 1 twice", links="kozistr/pytorch_optimizer#308")
 def one_subtracted_twice(theta, g, t, s, *, lr, beta1, beta2, eps):
     s.m = beta1 * s.m + (1 - beta1) * g
     s.v = beta2 * s.v + (1 - beta2) * g**2

@@ -41,11 +41,7 @@ def no_exponents(theta, g, t, s, *, lr, beta1, beta2, eps):
     return theta - lr * m_hat / (np.sqrt(v_hat) + eps)
 
 
-@mistake(
-    "adam",
-    links="ufal/npfl114#79",
-    unexplained="no constant but 1 is tried in place of the step count",
-)
+@mistake("adam", "the step count stays at 2", "v / (1 - beta2**2)", links="ufal/npfl114#79")
 def square_for_the_power(theta, g, t, s, *, lr, beta1, beta2, eps):
     m, v = moments(g, s, beta1, beta2)
     return theta - lr * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**2)) + eps)
@@ -59,7 +55,7 @@ def corrected_moments_are_kept(theta, g, t, s, *, lr, beta1, beta2, eps):
     return theta - lr * s.m / (np.sqrt(s.v) + eps)
 
 
-@mistake("adam", links="FluxML/Flux.jl#119", unexplained="no root is put around a bias correction")
+@mistake("adam", "the root of the correction of the second moment", links="FluxML/Flux.jl#119")
 def root_of_one_correction(theta, g, t, s, *, lr, beta1, beta2, eps):
     m, v = moments(g, s, beta1, beta2)
     return theta - lr * m / (1 - beta1**t) / (np.sqrt(v / np.sqrt(1 - beta2**t)) + eps)
@@ -130,11 +126,7 @@ def first_beta_in_both_corrections(theta, g, t, s, *, lr, beta1, beta2, eps):
     return theta - lr * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta1**t)) + eps)
 
 
-@mistake(
-    "adam",
-    links="tensorflow/tensorflow#35444",
-    unexplained="the correction is that of the step before, and so is the place of epsilon another",
-)
+@mistake("adam", "the first step is not corrected", links="tensorflow/tensorflow#35444")
 def step_that_starts_at_zero(theta, g, t, s, *, lr, beta1, beta2, eps):
     """Guards the division, since it counts from zero."""
     m, v = moments(g, s, beta1, beta2)
@@ -145,9 +137,7 @@ def step_that_starts_at_zero(theta, g, t, s, *, lr, beta1, beta2, eps):
 
 
 @mistake(
-    "adam",
-    links="PennyLaneAI/pennylane#1928",
-    unexplained="parentheses inside the correction of another form",
+    "adam", "epsilon-hat", "the power is around the corrections", links="PennyLaneAI/pennylane#1928"
 )
 def power_around_the_correction(theta, g, t, s, *, lr, beta1, beta2, eps):
     m, v = moments(g, s, beta1, beta2)
@@ -249,7 +239,9 @@ def square_of_the_average(theta, g, t, s, *, lr, beta1, beta2, eps):
 # AMSGrad
 
 
-@mistake("amsgrad", links="pytorch/pytorch#4314", unexplained="no root is taken of what is kept")
+@mistake(
+    "amsgrad", "the root of the maximum of second moments is kept", links="pytorch/pytorch#4314"
+)
 def root_of_the_maximum_is_kept(theta, g, t, s, *, lr, beta1, beta2, eps):
     """The root is taken in place, before the maximum is stored."""
     m, v = moments(g, s, beta1, beta2)
@@ -397,9 +389,7 @@ def one_beta_for_both(theta, g, t, s, *, lr, beta1, beta2, weight_decay):
     return theta - lr * (np.sign(s.m) + weight_decay * theta)
 
 
-@mistake(
-    "lion", links="ooples/AiDotNet#431", unexplained="a factor 1 - beta1 under the learning rate"
-)
+@mistake("lion", "the step is divided by 1 - beta1", links="ooples/AiDotNet#431")
 def rate_scaled_by_the_momentum(theta, g, t, s, *, lr, beta1, beta2, weight_decay):
     c = beta1 * s.m + (1 - beta1) * g
     s.m = beta2 * s.m + (1 - beta2) * g

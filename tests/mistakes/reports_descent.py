@@ -92,11 +92,7 @@ def buffer_that_keeps_everything(theta, g, t, s, *, lr, momentum):
     return theta - lr * (s.b if momentum else g)
 
 
-@mistake(
-    "sgd(dampening=0.0)",
-    links="google/learned_optimization#296",
-    unexplained="the new parameter is not tried in place of a state",
-)
+@mistake("sgd(dampening=0.0)", "momentum * theta", links="google/learned_optimization#296")
 def parameter_kept_for_the_momentum(theta, g, t, s, *, lr, momentum):
     m = momentum * s.m + g
     new = theta - lr * m
@@ -163,11 +159,7 @@ def sum_made_in_every_step(theta, g, t, s, *, lr, eps):
     return theta - lr * g / (np.sqrt(squares) + eps)
 
 
-@mistake(
-    "adagrad",
-    links="deeplearning4j/deeplearning4j#953",
-    unexplained="no start of a state is tried but zero",
-)
+@mistake("adagrad", "initial_accumulator stays 1.0", links="deeplearning4j/deeplearning4j#953")
 def sum_that_starts_at_one(theta, g, t, s, *, lr, eps):
     s.sum = (np.ones_like(theta) if t == 1 else s.sum) + g * g
     return theta - lr * g / (np.sqrt(s.sum) + eps)
@@ -181,7 +173,7 @@ def epsilon_joins_the_sum(theta, g, t, s, *, lr, eps):
     return theta - lr * g / np.sqrt(s.sum)
 
 
-@mistake("adagrad", unexplained="epsilon is added to the parameter, without the learning rate")
+@mistake("adagrad", "epsilon is added to the parameter, after the division")
 def epsilon_after_the_fraction(theta, g, t, s, *, lr, eps):
     """``a / b + eps`` where ``a / (b + eps)`` was meant."""
     s.sum = s.sum + g**2
@@ -212,11 +204,7 @@ def brackets_around_the_average(theta, g, t, s, *, lr, rho, eps):
     return theta - lr * delta
 
 
-@mistake(
-    "adadelta",
-    links="d2l-ai/d2l-en#1196",
-    unexplained="a rule that does not read the parameter is not tried with it",
-)
+@mistake("adadelta", "rho * u + (1 - rho) * theta**2", links="d2l-ai/d2l-en#1196")
 def squares_of_the_parameter(theta, g, t, s, *, lr, rho, eps):
     s.v = rho * s.v + (1 - rho) * g**2
     delta = np.sqrt(s.u + eps) / np.sqrt(s.v + eps) * g
@@ -276,9 +264,7 @@ def mean_without_its_square(theta, g, t, s, *, lr, rho, eps):
 
 
 @mistake(
-    "rmsprop",
-    links="OptimalFoundation/nadir#25",
-    unexplained="momentum before the division, with squares of the raw gradient",
+    "rmsprop", "gathers gradients, which are divided afterwards", links="OptimalFoundation/nadir#25"
 )
 def momentum_of_gradients(theta, g, t, s, *, lr, rho, eps, momentum):
     s.v = rho * s.v + (1 - rho) * g**2
@@ -294,9 +280,7 @@ def average_from_before_the_step(theta, g, t, s, *, lr, rho, eps):
 
 
 @mistake(
-    "rmsprop(momentum=0.0)",
-    links="torch/optim#57",
-    unexplained="the learning rate is subtracted instead of multiplied",
+    "rmsprop(momentum=0.0)", "the learning rate is added to the direction", links="torch/optim#57"
 )
 def rate_added_for_multiplied(theta, g, t, s, *, lr, rho, eps):
     s.v = rho * s.v + (1 - rho) * g**2

@@ -382,19 +382,14 @@ class BufferIsTheGradient(Target):
         self.buffers = copy.deepcopy(state)
 
 
-@mistake(
-    "adam",
-    links="yangluo7/CAME#2",
-    unexplained="what is kept of the first moment is multiplied by the learning rate and corrected",
-)
+@mistake("adam", "times the learning rate is kept as the first moment", links="yangluo7/CAME#2")
 class StepIsTheMoment(Adam):
     """The step is scaled in place, in the array of the first moment."""
 
     def update(self, i, g):
-        m, v, t = self.m[i], self.v[i], self.t[i]
-        m[...] = self.beta1 * m + (1 - self.beta1) * g
-        v[...] = self.beta2 * v + (1 - self.beta2) * g**2
-        update = m
+        t = self.t[i]
+        self.m[i] = update = np.array(self.beta1 * self.m[i] + (1 - self.beta1) * g)
+        self.v[i] = v = self.beta2 * self.v[i] + (1 - self.beta2) * g**2
         update *= self.lr / (1 - self.beta1**t)
         self.params[i] = np.asarray(
             self.params[i] - update / (np.sqrt(v / (1 - self.beta2**t)) + self.eps)
