@@ -298,7 +298,8 @@ def test_a_step_takes_memory_for_blocks_alone(expression: str, engine: str) -> N
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 4 * 2**20
+    kept = 2 * blocked.MEMORY if engine == "blocked" else 0  # by two threads
+    assert peak + kept < 4 * 2**20
 
 
 # State
