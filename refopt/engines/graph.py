@@ -225,6 +225,9 @@ class Recording(ArrayNamespace):
     def full_like(self, x: Array, value: Array) -> Array:
         return x.tape.add(("full", x.tape.number(value).index), x.kind, x.leaf)
 
+    def zeros_like(self, x: Array) -> Array:
+        return self.full_like(x, 0.0)
+
     def scalar_like(self, x: Array, value: Array) -> Array:
         if not isinstance(value, Recorded):
             return x.tape.number(value)
