@@ -23,6 +23,7 @@ MODULES = (
     "reports_adam",
     "reports_decay",
     "reports_descent",
+    "reports_libraries",
     "reports_memory",
     "reports_wrapped",
     "sgd",
