@@ -20,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -116,6 +117,8 @@ def surroundings() -> dict[str, Any]:
     packages = [p for p in ("numpy", "numba", "torch", "jax", "optax") if _installed(p)]
     return {
         "refopt": refopt.__version__,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "processor": _line("/proc/cpuinfo", "model name") or platform.processor(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cores": cores(),
@@ -288,21 +291,23 @@ def _installed(package: str) -> bool:
     return True
 
 
-def _status(key: str) -> int | None:
-    """A line of what Linux says about this process or the machine's memory, in bytes."""
-    for path in ("/proc/self/status", "/proc/meminfo"):
-        try:
-            lines = Path(path).read_text().splitlines()
-        except OSError:
-            return None
-        for line in lines:
-            if line.startswith(f"{key}:"):
-                return int(line.split()[1]) * 1024
-    return None
+def _line(path: str, key: str) -> str | None:
+    """What Linux says about the machine or this process, by the name that it has there."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return None
+    found = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in found if name.strip() == key), None)
+
+
+def _bytes(path: str, key: str) -> int | None:
+    value = _line(path, key)
+    return None if value is None else int(value.split()[0]) * 1024
 
 
 def _free_memory() -> int | None:
-    return _status("MemAvailable")
+    return _bytes("/proc/meminfo", "MemAvailable")
 
 
 def _extra_memory(step: Step) -> int | None:
@@ -311,9 +316,9 @@ def _extra_memory(step: Step) -> int | None:
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     except OSError:
         return None
-    before = _status("VmRSS")
+    before = _bytes("/proc/self/status", "VmRSS")
     step()
-    peak = _status("VmHWM")
+    peak = _bytes("/proc/self/status", "VmHWM")
     return None if before is None or peak is None else max(0, peak - before)
 
 

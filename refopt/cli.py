@@ -336,7 +336,9 @@ def bench(
     quiet = json_ == "-"
     console = Console(quiet=quiet, width=None if sys.stdout.isatty() else 120)
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    console.print(f"refopt {about['refopt']} on {about['cores']} cores, {versions}")
+    load = "unknown" if about["load"] is None else f"{about['load']:.1f}"
+    console.print(f"{about['date']}, {about['processor']}, {about['cores']} cores, load {load}")
+    console.print(f"refopt {about['refopt']}, python {about['python']}, {versions}")
     found: list[bench.Comparison] = []
     left_out = [f"{name} cannot be imported: it was not measured" for name in bench.absent()]
     for one in bench.comparisons(chosen, counts, rounds):

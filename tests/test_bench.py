@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import refopt
 from refopt import bench
 from refopt.cli import app
 
@@ -31,6 +32,15 @@ def test_contenders_take_turns_and_are_compared(optimizer: str) -> None:
     assert [one.name for one in found.measured] == ENGINES
     assert all(one.seconds > 0 and one.first > 0 for one in found.measured)
     assert found.ratios.keys() == {"blocked / plain"}
+
+
+def test_what_linux_says_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "status"
+    path.write_text("model name\t: Some: Processor\nVmRSS:\t  12 kB\n")
+    assert bench._line(str(path), "model name") == "Some: Processor"
+    assert bench._bytes(str(path), "VmRSS") == 12 * 1024
+    assert bench._bytes(str(path), "VmHWM") is None
+    assert bench._bytes(str(tmp_path / "missing"), "VmRSS") is None
 
 
 def test_a_transformer_has_200_tensors() -> None:
@@ -83,6 +93,8 @@ def test_the_command_prints_tables_and_writes_json(tmp_path: Path) -> None:
     assert "10 parameters, one tensor" in result.output
     assert "torch cannot be imported: it was not measured" in result.output
     written = json.loads(path.read_text())
+    assert written["date"] in result.output
+    assert f"refopt {refopt.__version__}, python {written['python']}, numpy" in result.output
     assert [c["workload"] for c in written["comparisons"]] == [
         "one of 10",
         "one of 20",
