@@ -41,10 +41,10 @@ def compile(optimizer: Optimizer, engine: str = "auto") -> Compiled:
     Args:
         optimizer: any rule with any variants.
         engine: ``plain`` runs the optimizer as it is. ``blocked`` needs NumPy alone: it keeps what
-            operations leave to each other in the cache. ``numba`` compiles each step to one loop.
-            ``cupy`` does so for CUDA. ``auto`` is ``cupy`` for CuPy arrays; for NumPy arrays it is
-            ``numba`` if that is installed and knows their dtype (float32, float64), else
-            ``blocked``; for arrays of other libraries it is ``plain``.
+            operations leave to each other in the cache, in 1 MiB for each core. ``numba`` compiles
+            each step to one loop. ``cupy`` does so for CUDA. ``auto`` is ``cupy`` for CuPy arrays;
+            for NumPy arrays it is ``numba`` if that is installed and knows their dtype (float32,
+            float64), else ``blocked``; for arrays of other libraries it is ``plain``.
 
     Raises:
         ValueError: no engine has that name.
