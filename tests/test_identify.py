@@ -1,13 +1,21 @@
 """What a target is: dialects, changed lines, pairs of them, and an honest answer otherwise."""
 
+import inspect
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import refopt
+from refopt import catalog
+from refopt.arithmetic.bounds import Bounded
+from refopt.optimizer import Optimizer
+from refopt.oracle.identify import confirmed
+from refopt.oracle.observation import Hypothesis, Variation, observe, weigh
+from refopt.oracle.subject import finder
 
 Array = Any
 Rule = Callable[..., tuple[Array, Array, Array]]
@@ -191,3 +199,27 @@ def test_frameworks_say_what_they_are(name: str, spec: str, words: str) -> None:
     assert found.is_a_form
     assert found.dialect == framework
     assert words in found.differences[0].description
+
+
+def test_what_nothing_bounds_explains_nothing() -> None:
+    """A change whose bounds are infinite, where those of the reference are not."""
+    subject = finder(target(right), "adam", None, None)()
+    optimizer = catalog.build("adam")
+    seen = observe(subject, Variation.of(subject, optimizer), dtype="float32", seed=0, timeout=20.0)
+
+    def unbounded(adam: Optimizer) -> Optimizer:
+        rule = adam.layers[0]
+
+        def of_anything(*arguments: Array, **hyperparameters: Array) -> Any:
+            h, m, v = rule.function(*arguments, **hyperparameters)
+            if isinstance(h, Bounded):
+                h = Bounded(h.value, np.full(h.shape, np.inf), h.format)
+            return h, m, v
+
+        of_anything.__signature__ = inspect.signature(rule.function)  # type: ignore[attr-defined]
+        return replace(adam, layers=(replace(rule, function=of_anything),))
+
+    assert confirmed(Hypothesis(optimizer), seen) is not None
+    assert weigh(Hypothesis(optimizer, unbounded), seen)[0] == "working"
+    assert confirmed(Hypothesis(optimizer, unbounded), seen) is None
+    assert confirmed(Hypothesis(unbounded(optimizer)), seen) is not None

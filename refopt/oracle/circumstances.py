@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -52,10 +53,15 @@ def hanging_on(reference: Hypothesis, seen: Observation, again: Again) -> Differ
         seen: what it did.
         again: runs it in other probes.
     """
-    itself = _differs_from_itself(reference, seen, again)
+    *_, mode = modes(FORMATS[seen.dtype]).values()
+    everything = measure(reference, seen, mode)
+    if everything.deviation is None:
+        return None
+    itself = _differs_from_itself(reference, seen, everything.deviation.probe, mode, again)
     if itself is not None:
         return Difference.of("running it again", 0, "", "", itself)
-    right = (each for each in CIRCUMSTANCES if _is_right_without(each, reference, seen, again))
+    conforms = partial(_conforms, reference, is_bounded=everything.decided)
+    right = (each for each in CIRCUMSTANCES if _is_right_without(each, conforms, seen, again))
     found = next(right, None)
     if found is None:
         return None
@@ -63,7 +69,10 @@ def hanging_on(reference: Hypothesis, seen: Observation, again: Again) -> Differ
 
 
 def _is_right_without(
-    circumstance: Circumstance, reference: Hypothesis, seen: Observation, again: Again
+    circumstance: Circumstance,
+    conforms: Callable[[Observation], bool],
+    seen: Observation,
+    again: Again,
 ) -> bool:
     """Whether a target conforms in every probe; those that stay as they are need no other run."""
     changed: list[Probe] = []
@@ -79,18 +88,19 @@ def _is_right_without(
     unchanged = Observation(
         seen.dtype, tuple(seen.probes[i] for i in kept), tuple(seen.traces[i] for i in kept)
     )
-    if kept and not _conforms(reference, unchanged):
+    if kept and not conforms(unchanged):
         return False
     try:
         # one at a time, as most circumstances are ruled out by the first
-        return all(_conforms(reference, again([probe])) for probe in changed)
+        return all(conforms(again([probe])) for probe in changed)
     except TargetError:
         return False
 
 
-def _conforms(reference: Hypothesis, seen: Observation) -> bool:
+def _conforms(reference: Hypothesis, seen: Observation, *, is_bounded: bool) -> bool:
+    """Whether all that was seen is in its bounds, which are finite where they can be."""
     precision, distance = weigh(reference, seen, to_the_end=False)
-    return precision is not None and distance.decided
+    return precision is not None and (distance.decided or not is_bounded)
 
 
 def _of_arrays_of_their_own(probe: Probe) -> Sequence[Probe]:
@@ -214,13 +224,11 @@ CIRCUMSTANCES: Final = (
 """What is left away, one after the other."""
 
 
-def _differs_from_itself(reference: Hypothesis, seen: Observation, again: Again) -> str | None:
-    """What it means that a target does not do the same twice, if it does not."""
-    *_, mode = modes(FORMATS[seen.dtype]).values()
-    deviation = measure(reference, seen, mode, to_the_end=False).deviation
-    if deviation is None:
-        return None
-    probe = seen.probe(deviation.probe)
+def _differs_from_itself(
+    reference: Hypothesis, seen: Observation, id: str, mode: Mode, again: Again
+) -> str | None:
+    """What it means that a target does not do the same twice in a probe, if it does not."""
+    probe = seen.probe(id)
     first = seen.traces[seen.ids.index(probe.id)]
 
     def repeated() -> Iterator[Trace]:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from refopt import catalog, specification
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
-from refopt.arithmetic.bounds import FLOAT32, FORMATS
+from refopt.arithmetic.bounds import FLOAT32, FORMATS, Precision, modes
 from refopt.optimizer import Optimizer
 from refopt.oracle.alternatives import COMMON
 from refopt.oracle.circumstances import Again, hanging_on
@@ -34,6 +34,7 @@ from refopt.oracle.observation import (
     Hypothesis,
     Observation,
     Variation,
+    measure,
     observe,
     watched,
     weigh,
@@ -334,9 +335,30 @@ def all_edits(optimizer: Optimizer) -> Iterator[Edit]:
 
 
 def confirmed(hypothesis: Hypothesis, seen: Observation) -> float | None:
-    """The largest error as a fraction of its bound, or None where it leaves the bound."""
+    """The largest error as a fraction of its bound, or None where it leaves the bound.
+
+    Where nothing bounds an error, everything stays inside: such a change explains nothing, unless
+    what it changes has no bound there either.
+    """
     try:
         precision, distance = weigh(hypothesis, seen, to_the_end=False)
+        if precision is None:
+            return None
+        if not distance.decided and not _bounds_as_much(hypothesis, seen, precision):
+            return None
     except DOES_NOT_RUN:
         return None
-    return None if precision is None else distance.worst
+    return distance.worst
+
+
+def _bounds_as_much(hypothesis: Hypothesis, seen: Observation, precision: Precision) -> bool:
+    """Whether a hypothesis bounds all errors in every probe in which its optimizer does."""
+    mode = modes(FORMATS[seen.dtype])[precision]
+    for probe, trace in zip(seen.probes, seen.traces, strict=True):
+        alone = Observation(seen.dtype, (probe,), (trace,))
+        if (
+            not measure(hypothesis, alone, mode).decided
+            and measure(Hypothesis(hypothesis.optimizer), alone, mode).decided
+        ):
+            return False
+    return True
