@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 
 from refopt import catalog, specification
+from refopt.oracle.circumstances import CIRCUMSTANCES
 from refopt.oracle.edits import double_edits
 from refopt.oracle.identify import all_edits
 from refopt.oracle.matrix import example
@@ -14,8 +15,8 @@ from refopt.oracle.stepping import losses
 
 @cache
 def changes() -> frozenset[tuple[str, str]]:
-    """File and description of every change of every specification, and of its dialects."""
-    found: set[tuple[str, str]] = set()
+    """File and description of all that explains a target of any specification or dialect."""
+    found = {(each.subject, each.description) for each in CIRCUMSTANCES}
     for name in specification.names():
         optimizer = catalog.build(example(name))
         found |= {(edit.file, edit.description) for edit in all_edits(optimizer)}

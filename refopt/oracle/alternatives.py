@@ -251,6 +251,8 @@ def _with_another_operator(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
         case ast.Add() | ast.Sub() | ast.Mult() | ast.Div():
             other, words = _EXCHANGED[type(op)]
             yield Change(f"{said(right)} is {words}", ast.BinOp(left, other(), right))
+    if isinstance(op, ast.Div) and scope.kind(left) == scope.kind(right) == "count":
+        yield Change("the quotient is rounded down", ast.BinOp(left, ast.FloorDiv(), right))
     if isinstance(op, ast.Add) and scope.kind(node) == "array":
         words = f"{said(left)} is subtracted instead of added"
         yield Change(words, ast.BinOp(right, ast.Sub(), left))

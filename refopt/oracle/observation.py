@@ -63,7 +63,7 @@ class Distance(NamedTuple):
     Attributes:
         worst: the largest error as a fraction of its bound.
         deviation: the first element outside its bound.
-        decided: whether every bound is finite.
+        decided: whether every bound is finite, but for what is no number in both.
     """
 
     worst: float
@@ -218,7 +218,7 @@ def _measured(hypothesis: Hypothesis, probe: Probe, trace: Trace, mode: Mode) ->
             errors = distance(got, value)
             farthest = float(np.max(errors, initial=0.0))
             worst = max(worst, farthest)
-            decided = decided and bool(np.all(np.isfinite(value.error)))
+            decided = decided and bool(np.all(np.isfinite(value.error) | _are_none(got, value)))
             if first is None and farthest > 1:
                 index = tuple(int(j) for j in np.argwhere(errors > 1)[0])
                 values = {**probe.hyperparameters, "lr": base.lr * trace.rates[step - 1]}
@@ -227,6 +227,11 @@ def _measured(hypothesis: Hypothesis, probe: Probe, trace: Trace, mode: Mode) ->
                     parameter, index = _place([p.shape for p in given.params], *index)
                     first = replace(first, parameter=parameter, index=index)
     return Distance(worst, first, decided)
+
+
+def _are_none(got: np.ndarray, value: Bounded) -> np.ndarray:
+    """Where both are no number, which needs no bound."""
+    return np.asarray(np.isnan(got) & np.isnan(np.asarray(value.value, np.float64)))
 
 
 def _place(shapes: Sequence[tuple[int, ...]], position: int) -> tuple[int, tuple[int, ...]]:

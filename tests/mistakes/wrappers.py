@@ -482,7 +482,7 @@ class WarmupWithoutEnd(Scheduled):
         return t / self.options["warmup_steps"]
 
 
-@mistake(WARMUP, "t // warmup_steps", "t", unexplained="no rounding is tried")
+@mistake(WARMUP, "t // warmup_steps")
 class WarmupByIntegerDivision(Scheduled):
     def factor(self, t):
         return min(1.0, float(t // self.options["warmup_steps"]))
