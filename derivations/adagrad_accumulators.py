@@ -12,13 +12,14 @@
 # | --- | --- | --- | --- |
 # | [sum-of-squares](#sum-of-squares) | $s_t = s_0 + \sum_{i=1}^{t} g_i^2$, so the factor $1/\sqrt{s_t}$ never grows | any gradients; all $t$ | induction on the rule |
 # | [dying-step](#dying-step) | gradients of one size $\lvert g \rvert$ lead to steps of $lr \lvert g \rvert / (\lvert g \rvert \sqrt{t} + \epsilon)$: $lr/\sqrt{t}$ for $\epsilon = 0$ | $s_0 = 0$; $g \neq 0$; any signs; all $t \geq 1$ | induction on the rule |
-# | [distance](#distance) | $t$ steps in one direction lead as far as $lr$ times a number between $2\sqrt{t+1} - 2$ and $2\sqrt{t}$: without bound, ever more slowly | as before, $\epsilon = 0$ | SymPy: telescoping sums |
-# | [after-a-burst](#after-a-burst) | after one gradient $G$ every later step is at most $lr \lvert g \rvert / \lvert G \rvert$ | $\epsilon \geq 0$; any gradients | SymPy, on the rule |
-# | [forgetting](#forgetting) | RMSprop's $v_t = (1-\rho) \sum_{i=1}^{t} \rho^{t-i} g_i^2$, and $v_t/(1-\rho)$ tends to Adagrad's $s_t$ as $\rho \to 1$ | zero at first; all $t$ | induction on the rule |
-# | [rmsprop-step](#rmsprop-step) | gradients of one size lead to steps of $lr/\sqrt{1-\rho^t}$: from $lr/\sqrt{1-\rho}$ down to $lr$ | $\epsilon = 0$; no momentum; all $t \geq 1$ | induction on the rule |
-# | [ratio-of-scales](#ratio-of-scales) | if gradients are measured in units $s$ times as small and steps in units $c$ times as small, Adadelta's step is $c$ times as many of them, whatever $s$ is | $\epsilon = 0$; all $t$ | induction on the rule |
-# | [units](#units) | a step of SGD is $s$ times as many, one of Adagrad, RMSprop or Adam the same number: their learning rates carry units | $\epsilon = 0$ | SymPy, on the rules |
-# | [starts-from-epsilon](#starts-from-epsilon) | the first step of Adadelta is $\sqrt{\epsilon}\, g / \sqrt{(1-\rho) g^2 + \epsilon}$, which tends to zero with $\epsilon$, and with $\epsilon = 0$ it never moves | zero at first; $g \neq 0$ | SymPy, on the rule |
+# | [distance](#distance) | $t$ steps in one direction lead as far as $lr$ times a number between $2\sqrt{t+1} - 2$ and $2\sqrt{t}$: without bound, ever more slowly | as before, $\epsilon = 0$ | the bounds of each term in words, from identities by SymPy; the sums by induction |
+# | [after-a-burst](#after-a-burst) | after one gradient $G$ every later step is at most $lr \lvert g \rvert / \lvert G \rvert$ | $\epsilon \geq 0$; $G \neq 0$; any gradients | SymPy, on the rule; that squares only add up is sum-of-squares |
+# | [forgetting](#forgetting) | RMSprop's $v_t = (1-\rho) \sum_{i=1}^{t} \rho^{t-i} g_i^2$, and $v_t/(1-\rho)$ tends to Adagrad's $s_t$ as $\rho \to 1$ | zero at first; all $t$ | induction on the rule; the limit is the value of a polynomial |
+# | [rmsprop-step](#rmsprop-step) | gradients of one size lead to steps of $lr/\sqrt{1-\rho^t}$: from $lr/\sqrt{1-\rho}$ down to $lr$ | $\epsilon = 0$; no momentum; all $t \geq 1$ | induction on the rule; limit by SymPy |
+# | [ratio-of-scales](#ratio-of-scales) | if gradients are measured in units $s$ times as small and steps in units $c$ times as small, Adadelta's step is $c$ times as many of them, whatever $s$ is | $\epsilon = 0$; $v_t, u_t > 0$; all $t$ | SymPy: the rule carries the scales of its state along |
+# | [units](#units) | a step of SGD is $s$ times as many, one of Adagrad, RMSprop or Adam the same number: their learning rates carry units | $\epsilon = 0$; $v_t > 0$; all $t$ | SymPy: the rules carry the scales of their state along |
+# | [averages](#averages) | Adadelta's $v_t$ is RMSprop's, $u_t = (1-\rho) \sum_{i=1}^{t} \rho^{t-i} h_i^2$ is the same average of its own steps, and $h_t = \sqrt{u_{t-1} + \epsilon}\, g_t / \sqrt{v_t + \epsilon}$ | $u_0 = v_0 = 0$; any gradients; all $t$ | induction on the rule |
+# | [starts-from-epsilon](#starts-from-epsilon) | the first step of Adadelta is $\sqrt{\epsilon}\, g / \sqrt{(1-\rho) g^2 + \epsilon}$, which tends to zero with $\epsilon$, and with $\epsilon = 0$ it never moves | $u_0 = v_0 = 0$; $g \neq 0$ | SymPy, on the rule; the second part by induction |
 #
 # Specification: [adagrad](../spec/adagrad.toml), [rmsprop](../spec/rmsprop.toml),
 # [adadelta](../spec/adadelta.toml).
@@ -117,12 +118,11 @@ assert holds_by_induction(
 
 # %%
 later = sp.Symbol("d", nonnegative=True)  # what other squares add
-small = sp.Symbol("g", positive=True)
-h, held = adagrad(SYMBOLS, small, G**2 + later, eps=0)
-assert (held - G**2).is_nonnegative
-assert equal(h, small / sp.sqrt(held))
-with_eps, _ = adagrad(SYMBOLS, small, G**2 + later, eps=eps)
-assert sp.simplify(1 / with_eps - 1 / h).is_positive  # epsilon makes it shorter still
+h, held = adagrad(SYMBOLS, gradient, G**2 + later, eps=0)
+assert equal(held - G**2, gradient**2 + later)  # not negative: sqrt(held) is at least |G|
+assert equal(h, gradient / sp.sqrt(held))
+with_eps, _ = adagrad(SYMBOLS, gradient, G**2 + later, eps=eps)
+assert equal(with_eps / h, sp.sqrt(held) / (sp.sqrt(held) + eps))  # at most one
 
 # %% [markdown]
 # ## forgetting
@@ -160,6 +160,8 @@ h, v_new, _, _ = rmsprop(SYMBOLS, G, (1 - rho ** (t - 1)) * G**2, 0, 0, rho=rho,
 assert equal(v_new, (1 - rho**t) * G**2)
 assert equal(h**2, G**2 / v_new)
 assert equal((G**2 / v_new).subs(t, 1), 1 / (1 - rho))
+assert equal(1 - rho ** (t + 1) - (1 - rho**t), (1 - rho) * rho**t)  # positive: the steps shrink
+assert sp.limit((r / (1 + r)) ** t, t, sp.oo) == 0
 
 # %% [markdown]
 # ## ratio-of-scales
@@ -185,21 +187,50 @@ assert equal(u_scaled, c**2 * u_new)
 # units. This is the argument of the paper's section 3.2, to which Newton's method also conforms.
 
 # %%
-h, _ = sgd(SYMBOLS, t, gradient, 0)
-h_scaled, _ = sgd(SYMBOLS, t, s * gradient, 0)
+h, b = sgd(SYMBOLS, t, gradient, m)
+h_scaled, b_scaled = sgd(SYMBOLS, t, s * gradient, s * m)
 assert equal(h_scaled, s * h)
-for scaled, plain in (
-    (adagrad(SYMBOLS, s * gradient, s**2 * v, eps=0), adagrad(SYMBOLS, gradient, v, eps=0)),
+assert equal(b_scaled, s * b)
+for scaled, plain, powers in (
+    (adagrad(SYMBOLS, s * gradient, s**2 * v, eps=0), adagrad(SYMBOLS, gradient, v, eps=0), (0, 2)),
     (
         rmsprop(SYMBOLS, s * gradient, s**2 * v, 0, 0, rho=rate, eps=0),
         rmsprop(SYMBOLS, gradient, v, 0, 0, rho=rate, eps=0),
+        (0, 2),
     ),
     (
         adam(SYMBOLS, t, s * gradient, s * m, s**2 * v, eps=0),
         adam(SYMBOLS, t, gradient, m, v, eps=0),
+        (0, 1, 2),
     ),
-):
-    assert equal(scaled[0], plain[0])
+):  # the direction, and the states that the next step begins with
+    assert all(equal(x, s**p * y) for x, y, p in zip(scaled, plain, powers, strict=False))
+
+# %% [markdown]
+# ## averages
+#
+# What the ratio is a ratio of: below the root of the average of squared gradients, above it that of
+# squared steps, which lags by one step since the new one is not known yet. (The paper keeps
+# $\epsilon$ under both roots, and so does the rule.)
+
+# %%
+steps = sp.IndexedBase("h", real=True)
+h, v_new, _ = adadelta(SYMBOLS, gradient, v, u, rho=rate, eps=eps)
+assert equal(v_new, averaged(gradient, v).subs(r, rate / (1 - rate)))
+assert equal(h**2, (u + eps) * gradient**2 / (v_new + eps))
+assert equal(h.subs(gradient, -gradient), -h)
+assert equal(
+    h.subs({gradient: 1, v: 1}), sp.sqrt(u + eps) / sp.sqrt(1 + eps)
+)  # the sign is that of g
+for new in (-1, 1):  # steps with one sign or the other, as the gradient has it
+    _, _, u_new = adadelta(SYMBOLS, new * gradient, v, u, rho=rate, eps=eps)
+    assert equal(u_new, rate * u + (1 - rate) * h**2)
+assert holds_by_induction(
+    lambda n: (1 - rate) * sp.Sum(rate ** (n - i) * steps[i] ** 2, (i, 1, n)),
+    0,
+    lambda n, u: rate * u + (1 - rate) * steps[n] ** 2,
+    n=t,
+)
 
 # %% [markdown]
 # ## starts-from-epsilon

@@ -12,15 +12,15 @@
 # | --- | --- | --- | --- |
 # | [first-moment](#first-moment) | $m_t = (1-\beta_1) \sum_{i=1}^{t} \beta_1^{t-i} g_i$ | any gradients; $m_0 = 0$; all $t$ | induction on the rule |
 # | [second-moment](#second-moment) | $v_t = (1-\beta_2) \sum_{i=1}^{t} \beta_2^{t-i} g_i^2$ | any gradients; $v_0 = 0$; all $t$ | induction on the rule |
-# | [weights](#weights) | the weights of both sums add up to $1 - \beta^t$ | $0 < \beta < 1$; all $t$ | SymPy |
-# | [constant-gradient](#constant-gradient) | $g_i = g$ for all $i$ gives $\hat m_t = g$ and $\hat v_t = g^2$ exactly | all $t \geq 1$ | SymPy, on the rule |
-# | [expectation](#expectation) | $E[m_t] = (1-\beta_1^t)\, E[g_t] + \zeta$ with $\zeta = (1-\beta_1) \sum_{i=1}^{t} \beta_1^{t-i} (E[g_i] - E[g_t])$, and likewise for $v_t$ | expectations exist; all $t$ | SymPy |
-# | [stationary](#stationary) | $\zeta = 0$, so that $\hat m_t$ and $\hat v_t$ are unbiased | $E[g_i]$ and $E[g_i^2]$ do not depend on $i$ | SymPy |
-# | [drift](#drift) | $\lvert \zeta \rvert \leq \delta\, \beta (1 - t \beta^{t-1} + (t-1) \beta^t) / (1-\beta) \leq \delta\, \beta / (1-\beta)$ | the expectation moves by at most $\delta$ a step; $0 < \beta < 1$; all $t$ | triangle inequality; the sum by induction |
-# | [falls-then-rises](#falls-then-rises) | $r_t = \sqrt{1-\beta_2^t} / (1-\beta_1^t)$, by which correction scales the step, falls up to one place and rises from there on, to 1; for $\beta_1 \geq \beta_2$ it only falls | $0 < \beta_1, \beta_2 < 1$; the first part $\beta_1 < \beta_2$; all real $t > 0$ | SymPy: signs of derivatives |
-# | [minimum](#minimum) | with the default values the ratio is smallest at $t = 12$, where it is $0.1522$ to four digits | $\beta_1 = 0.9$, $\beta_2 = 0.999$ | exact rational arithmetic, and falls-then-rises |
+# | [weights](#weights) | the weights of both sums add up to $1 - \beta^t$ | $0 < \beta < 1$; all $t$ | induction, also on the rule |
+# | [constant-gradient](#constant-gradient) | $g_i = g$ for all $i$ gives $\hat m_t = g$ and $\hat v_t = g^2$ exactly | all $t \geq 1$ | induction on the rule |
+# | [expectation](#expectation) | $E[m_t] = (1-\beta_1^t)\, E[g_t] + \zeta$ with $\zeta = (1-\beta_1) \sum_{i=1}^{t} \beta_1^{t-i} (E[g_i] - E[g_t])$, and likewise for $v_t$ | expectations exist; all $t$ | linearity of the expectation, in words; the identity by SymPy |
+# | [stationary](#stationary) | $\zeta = 0$, so that $\hat m_t$ and $\hat v_t$ are unbiased | $E[g_i]$ and $E[g_i^2]$ do not depend on $i$ | SymPy, from expectation |
+# | [drift](#drift) | $\lvert \zeta \rvert \leq \delta\, \beta (1 - t \beta^{t-1} + (t-1) \beta^t) / (1-\beta) \leq \delta\, \beta / (1-\beta)$ | the expectation moves by at most $\delta$ a step; $0 < \beta < 1$; all $t$ | triangle inequality, in words; the sum by induction, its bound by SymPy |
+# | [falls-then-rises](#falls-then-rises) | $r_t = \sqrt{1-\beta_2^t} / (1-\beta_1^t)$, by which correction scales the step, falls up to one place and rises from there on, to 1; for $\beta_1 \geq \beta_2$ it only falls | $0 < \beta_1, \beta_2 < 1$; the first part $\beta_1 < \beta_2$; all real $t > 0$ | derivatives and limits by SymPy; what follows from their signs, in words |
+# | [minimum](#minimum) | with the default values the ratio is smallest at $t = 12$, where it is $0.1522$ to four digits | $\beta_1 = 0.9$, $\beta_2 = 0.999$ | three values in exact rational arithmetic; that no other is smaller is falls-then-rises |
 # | [first-step](#first-step) | the first direction is $g/(\lvert g \rvert + \epsilon)$; without correction it is $\pm c$, $c = (1-\beta_1)/\sqrt{1-\beta_2}$, which grows without bound as $\beta_2 \to 1$ | $t = 1$; the second part $\epsilon = 0$, $g \neq 0$ | SymPy, on both rules |
-# | [sparse-gradient](#sparse-gradient) | a gradient after $t - 1$ zero gradients gives the direction $c\, r_t\, \mathrm{sign}(g)$, which tends to $c\, \mathrm{sign}(g)$; without correction it is $c\, \mathrm{sign}(g)$ at every $t$ | zeros before; $\epsilon = 0$; all $t \geq 1$ | SymPy, on both rules |
+# | [sparse-gradient](#sparse-gradient) | a gradient after $t - 1$ zero gradients gives the direction $c\, r_t\, \mathrm{sign}(g)$, which tends to $c\, \mathrm{sign}(g)$; without correction it is $c\, \mathrm{sign}(g)$ at every $t$ | zeros before; $\epsilon = 0$; $g \neq 0$; all $t \geq 1$ | SymPy, on both rules; the limit is that of falls-then-rises |
 #
 # Specification: [adam](../spec/adam.toml).
 
@@ -314,6 +314,7 @@ assert sp.limit(c_0.subs(inside), q, 0) == sp.oo
 # gradients themselves bring are data, and it leaves them alone.
 
 # %%
+assert moments(t, 0, 0, 0) == (0, 0)  # zeros leave the moments at zero
 h, _, _ = adam(SYMBOLS, t, first, 0, 0, beta1=beta1, beta2=beta2, eps=0)
 r_t = sp.sqrt(1 - beta2**t) / (1 - beta1**t)
 assert equal(h**2, (c_0 * r_t) ** 2)  # and both h/g and c are positive

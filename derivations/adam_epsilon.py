@@ -10,13 +10,13 @@
 # | id | statement | hypotheses | how it is checked |
 # | --- | --- | --- | --- |
 # | [translation](#translation) | the hat form with $\hat\epsilon_t = \epsilon \sqrt{1 - \beta_2^t}$ is Adam | any state and gradient; every step $t \geq 1$ | SymPy, on both rules |
-# | [no-constant](#no-constant) | no constant $\hat\epsilon$ is Adam with a constant $\epsilon > 0$ in two steps, since $\sqrt{1-\beta_2^t}$ grows with $t$ | $0 < \beta_2 < 1$; directions not zero | SymPy, on both rules |
-# | [effective](#effective) | with the same number in both, the hat form is Adam with $\epsilon / \sqrt{1-\beta_2^t}$: in the first step 31.6 times as much with $\beta_2 = 0.999$, and equal to it in the limit | $0 < \beta_2 < 1$; all $t \geq 1$ | SymPy, on both rules; exact |
+# | [no-constant](#no-constant) | no constant $\hat\epsilon$ is Adam with a constant $\epsilon > 0$ in two steps, since $\sqrt{1-\beta_2^t}$ grows with $t$ | $0 < \beta_2 < 1$; $m_t \neq 0$ in both steps | SymPy, on both rules |
+# | [effective](#effective) | with the same number in both, the hat form is Adam with $\epsilon / \sqrt{1-\beta_2^t}$: in the first step 31.6 times as much with $\beta_2 = 0.999$, and tending to it | $0 < \beta_2 < 1$; all $t \geq 1$ | SymPy, on both rules; the numbers in rational arithmetic |
 # | [first-step-hat](#first-step-hat) | the first step of the hat form is $g/(\lvert g \rvert + \epsilon/\sqrt{1-\beta_2})$ | $t = 1$ | SymPy, on the rule |
 # | [amsgrad-hat](#amsgrad-hat) | the same translation holds for AMSGrad, whose maximum is over the raw second moment | any state and gradient; every step | SymPy, on both rules |
-# | [inside-outside](#inside-outside) | $\sqrt{v} + \epsilon$ and $\sqrt{v + \epsilon^2}$ agree for $v = 0$ and for large $v$; the first is larger in between, at most $\sqrt{2}$ times, at $\sqrt v = \epsilon$ | $\epsilon > 0$, $v \geq 0$ | SymPy: signs of derivatives |
+# | [inside-outside](#inside-outside) | $\sqrt{v} + \epsilon$ and $\sqrt{v + \epsilon^2}$ agree for $v = 0$ and for large $v$; the first is larger in between, at most $\sqrt{2}$ times, at $\sqrt v = \epsilon$ | $\epsilon > 0$, $v \geq 0$ | derivative and limits by SymPy; what follows from its sign, in words |
 # | [no-translation-inside](#no-translation-inside) | $\sqrt{v + \delta} = \sqrt v + \epsilon$ if and only if $\delta = \epsilon^2 + 2 \epsilon \sqrt v$, so no constant $\delta$ does it for two values of $v$ | $\epsilon > 0$, $v \geq 0$ | SymPy |
-# | [vanishing-gradient](#vanishing-gradient) | for $g \to 0$ the direction is $g/\epsilon$ outside and $g/\sqrt\epsilon$ inside: with $10^{-8}$ the steps are $10^4$ times longer where it stands outside | from the first step or constant $g$; Adam, Adagrad and RMSprop at $t = 1$ | SymPy, on the rules |
+# | [vanishing-gradient](#vanishing-gradient) | as $g \to 0$ the first direction tends to $g/\epsilon$ outside and $g/\sqrt\epsilon$ inside: with $10^{-8}$ the step is $10^4$ times longer where it stands outside | $t = 1$, state zero; Adam, Adagrad and RMSprop | SymPy: limits, on the rules |
 # | [adadelta-epsilon](#adadelta-epsilon) | in Adadelta $\epsilon$ is what starts the motion: without it every step is zero | $\epsilon = 0$; any gradients; all $t$ | induction on the rule |
 #
 # Specifications: [adam](../spec/adam.toml), [amsgrad](../spec/amsgrad.toml),

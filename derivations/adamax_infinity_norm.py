@@ -9,11 +9,11 @@
 #
 # | id | statement | hypotheses | how it is checked |
 # | --- | --- | --- | --- |
-# | [decaying-maximum](#decaying-maximum) | $u_t = \max_{i \leq t} \beta_2^{t-i} (\lvert g_i \rvert + \epsilon)$ | any gradients; $u_0 = 0$; all $t$ | induction on the rule: a positive factor goes through a maximum |
-# | [p-norm](#p-norm) | with $v_t = (1-\beta_2^p) \sum_{i \leq t} \beta_2^{p(t-i)} \lvert g_i \rvert^p$, $v_t^{1/p} \to u_t$ as $p \to \infty$ | $\epsilon = 0$; all $t$ | both sides of a squeeze have the same limit |
-# | [infinity-step](#infinity-step) | $\lvert h_t \rvert \leq \frac{(1-\beta_1)(1-\delta^t)}{(1-\beta_1^t)(1-\delta)}$ with $\delta = \beta_1/\beta_2$ | any gradients; $\epsilon \geq 0$; $\delta \neq 1$; all $t \geq 1$ | induction on the rule |
-# | [infinity-attained](#infinity-attained) | gradients that shrink by the factor $\beta_2$ a step attain it in every step | $\epsilon = 0$; all $t \geq 1$ | induction on the rule |
-# | [infinity-limit](#infinity-limit) | for $\beta_1 < \beta_2$ it tends to $\beta_2 (1-\beta_1)/(\beta_2-\beta_1) > 1$: $\frac{111}{110}$ with the default values | $0 < \beta_1 < \beta_2 < 1$ | SymPy; exact rational arithmetic |
+# | [decaying-maximum](#decaying-maximum) | $u_t = \max_{i \leq t} \beta_2^{t-i} (\lvert g_i \rvert + \epsilon)$ | any gradients; $u_0 = 0$; all $t$ | induction on the rule: a positive factor goes through a maximum; three steps at a point besides |
+# | [p-norm](#p-norm) | with $v_t = (1-\beta_2^p) \sum_{i \leq t} \beta_2^{p(t-i)} \lvert g_i \rvert^p$, $v_t^{1/p} \to u_t$ as $p \to \infty$ | $\epsilon = 0$; all $t$ | the squeeze in words, its limits by SymPy |
+# | [infinity-step](#infinity-step) | $\lvert h_t \rvert \leq \frac{(1-\beta_1)(1-\delta^t)}{(1-\beta_1^t)(1-\delta)}$ with $\delta = \beta_1/\beta_2$ | any gradients; $\epsilon \geq 0$; $\delta \neq 1$; all $t \geq 1$ | induction on the rule: triangle inequality in words, the difference by SymPy |
+# | [infinity-attained](#infinity-attained) | gradients that shrink by the factor $\beta_2$ a step attain it in every step | $\epsilon = 0$; $\delta \neq 1$; all $t \geq 1$ | induction on the rule |
+# | [infinity-limit](#infinity-limit) | for $\beta_1 < \beta_2$ it tends to $\beta_2 (1-\beta_1)/(\beta_2-\beta_1) > 1$: $\frac{111}{110}$ with the default values | $0 < \beta_1 < \beta_2 < 1$ | SymPy, where powers of what is below one are put to zero; exact rational arithmetic |
 #
 # Specification: [adamax](../spec/adamax.toml).
 

@@ -10,10 +10,10 @@
 #
 # | id | statement | hypotheses | how it is checked |
 # | --- | --- | --- | --- |
-# | [maximum](#maximum) | $v^{\max}_t = \max_{i \leq t} v_i$, which never falls | any gradients; $v^{\max}_0 = 0$; all $t$ | induction on the rule |
+# | [maximum](#maximum) | $v^{\max}_t = \max_{i \leq t} v_i$, which never falls | any gradients; $v^{\max}_0 = 0$; all $t$ | induction on the rule; three steps written out besides |
 # | [adam-forgets](#adam-forgets) | Adam's $v$ falls by the factor $\beta_2$ in every step without a gradient, so that $1/\sqrt{v}$ grows | $0 < \beta_2 < 1$; $g = 0$ | SymPy, on the rule of Adam |
-# | [corrected-after](#corrected-after) | corrected after the maximum, the denominator can fall: one gradient $g$ and then zeros give $\hat v_t = g^2 (1-\beta_2)/(1-\beta_2^t)$, from $g^2$ down to $(1-\beta_2) g^2$ | $0 < \beta_2 < 1$; all $t \geq 1$ | induction on the rule |
-# | [falls-at-most](#falls-at-most) | in a step it falls at most by the factor $(1-\beta_2^t)/(1-\beta_2^{t+1}) < 1$, which tends to 1 | any gradients; all $t \geq 1$ | SymPy, on the rule |
+# | [corrected-after](#corrected-after) | corrected after the maximum, the denominator can fall: one gradient $g$ and then zeros give $\hat v_t = g^2 (1-\beta_2)/(1-\beta_2^t)$, from $g^2$ down towards $(1-\beta_2) g^2$ | $0 < \beta_2 < 1$; all $t \geq 1$ | induction on the rule; the limit puts $\beta_2^t$ to zero |
+# | [falls-at-most](#falls-at-most) | in a step it falls at most by the factor $(1-\beta_2^t)/(1-\beta_2^{t+1}) < 1$, which tends to 1 | any gradients; all $t \geq 1$ | SymPy, on the denominator that the rule has by corrected-after |
 # | [corrected-before](#corrected-before) | corrected before the maximum, it never falls | any gradients; all $t \geq 1$ | SymPy, on the rule |
 # | [equals-adam](#equals-adam) | AMSGrad steps as Adam for as long as $v$ does not fall | $v_t \geq v^{\max}_{t-1}$ | SymPy, on both rules |
 #

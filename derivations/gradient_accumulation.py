@@ -14,15 +14,15 @@
 # | --- | --- | --- | --- |
 # | [sgdm-exact](#sgdm-exact) | momentum that gathers the gradients is accumulation: after each call both have taken the same step, and at the end of each window both hold the same $m$ | any gradients; all $k \geq 1$, all windows | induction over the calls of a window, on both rules |
 # | [gap](#gap) | the mean of the squares exceeds the square of the mean by the variance within the window, $\frac{1}{k} \sum_i (g_i - \bar g)^2 \geq 0$ | any gradients; all $k \geq 1$ | SymPy |
-# | [adam-second-moment](#adam-second-moment) | Adam's hidden $m$ is exact; its hidden $v$ is too large by $(1-\beta_2) \sum_{w=1}^{n} \beta_2^{n-w} s_w^2$ after window $n$, with $s_w^2$ the variance within window $w$, so its steps are never longer | any gradients; all $k, n \geq 1$ | induction on both rules |
-# | [gap-expectation](#gap-expectation) | $E[\frac{1}{k} \sum_i g_i^2] = \mu^2 + \sigma^2$ but $E[\bar g^2] = \mu^2 + \sigma^2/k$: their quotient is between 1, without noise, and $k$, for noise alone | gradients of a window uncorrelated, mean $\mu$, variance $\sigma^2$; all $k \geq 1$ | SymPy; all outcomes of $\pm 1$ noise for $k \leq 4$ |
-# | [adam-step](#adam-step) | so, with moments at their expectations, hidden accumulation steps $\sqrt{(\mu^2+\sigma^2)/(\mu^2+\sigma^2/k)}$ times shorter: not at all without noise, $\sqrt k$ times for noise alone | as in gap-expectation, stationary; $\epsilon = 0$ | SymPy, on the rule |
-# | [beta-tilde](#beta-tilde) | $\tilde\beta = 1 - (1-\beta)/k$ has $\beta \leq \tilde\beta^k < e^{-(1-\beta)}$, and $\tilde\beta^k$ grows with $k$ from the one to the other | $0 < \beta < 1$; all real $k \geq 1$ | SymPy: signs of derivatives, limit |
-# | [beta-tilde-error](#beta-tilde-error) | $0 \leq \tilde\beta^k - \beta \leq \frac{k-1}{2k} (1-\beta)^2$ and $0 < e^{-(1-\beta)} - \tilde\beta^k \leq \frac{1}{2k} (1-\beta)^2$ | $0 < \beta < 1$; all integers $k \geq 1$ | Taylor's theorem, its terms by SymPy |
+# | [adam-second-moment](#adam-second-moment) | Adam's hidden $m$ is exact; its hidden $v$ is too large by $(1-\beta_2) \sum_{w=1}^{n} \beta_2^{n-w} s_w^2$ after window $n$, with $s_w^2$ the variance within window $w$, so its steps are never longer | any gradients; $\epsilon$ inside the root; all $k, n \geq 1$ | induction on both rules; the last part in words |
+# | [gap-expectation](#gap-expectation) | $E[\frac{1}{k} \sum_i g_i^2] = \mu^2 + \sigma^2$ but $E[\bar g^2] = \mu^2 + \sigma^2/k$: their quotient is between 1, without noise, and $k$, for noise alone | gradients of a window uncorrelated, mean $\mu$, variance $\sigma^2$; all $k \geq 1$ | the terms of the double sum counted in words, the rest by SymPy; all outcomes of $\pm 1$ noise for $k \leq 4$ besides |
+# | [adam-step](#adam-step) | where both corrected moments *are* their expectations, the direction of hidden accumulation is $\sqrt{(\mu^2+\sigma^2)/(\mu^2+\sigma^2/k)}$ times shorter: as long without noise, tending to $\sqrt k$ times shorter as noise outweighs the mean; of the expected direction it says nothing | as in gap-expectation, stationary, $\mu > 0$; $\epsilon = 0$ | SymPy, on the rule |
+# | [beta-tilde](#beta-tilde) | $\tilde\beta = 1 - (1-\beta)/k$ has $\beta \leq \tilde\beta^k < e^{-(1-\beta)}$, and $\tilde\beta^k$ grows with $k$ from the one to the other | $0 < \beta < 1$; all real $k \geq 1$ | derivatives and limit by SymPy; what follows from their signs, in words |
+# | [beta-tilde-error](#beta-tilde-error) | $0 \leq \tilde\beta^k - \beta \leq \frac{k-1}{2k} (1-\beta)^2$ and $0 < e^{-(1-\beta)} - \tilde\beta^k \leq \frac{1}{2k} (1-\beta)^2$ | $0 < \beta < 1$; all integers $k \geq 1$ | Taylor's theorem and an induction in words, their terms by SymPy |
 # | [weights-error](#weights-error) | within a window the weights are $(1-\tilde\beta)\tilde\beta^j$ instead of $(1-\tilde\beta)$, and $0 \leq 1 - \tilde\beta^j \leq j (1-\beta)/k$ | $0 < \beta < 1$; all $j \geq 0$, $k \geq 1$ | induction |
-# | [trajectory](#trajectory) | at the same gradients, $\lvert g \rvert \leq G$, the momenta of $\tilde\beta$ and of accumulation differ by at most $G (1-\beta)(1-1/k)(1-\beta^n)$ after window $n$, and the parameters by at most $n$ times $lr$ times that of $n \to \infty$ | gradient descent with momentum, both from zero; all $k, n \geq 1$ | induction on both rules |
-# | [less-often](#less-often) | stepping every $k$-th time, with $\beta$ as it is, averages windows with the decay $\beta^k$, and within the last one by age: $m' = \beta^k m + (1-\beta) \sum_{j=0}^{k-1} \beta^j g_{k-j}$ | any gradients; all $k \geq 1$ | induction on the rule |
-# | [noise](#noise) | the variance of the direction is $\sigma^2 \frac{1-\beta}{1+\beta}$ as it is and stepping less often, $1/k$ of that for accumulation, and for $\tilde\beta$ smaller again, by $\frac{1+\beta}{1+\tilde\beta}$ | gradients independent, variance $\sigma^2$; $t \to \infty$ | SymPy: fixed point of the variance |
+# | [trajectory](#trajectory) | at the same gradients, $\lvert g \rvert \leq G$, the momenta of $\tilde\beta$ and of accumulation differ by at most $G (1-\beta)(1-1/k)(1-\beta^n)$ after window $n$, and the parameters by at most $n$ times $lr$ times that of $n \to \infty$ | gradient descent with momentum, both from zero; all $k, n \geq 1$ | both rules unrolled by induction, their difference by SymPy; each part bounded in words by beta-tilde-error and weights-error; the sum of the bounds by induction |
+# | [less-often](#less-often) | stepping every $k$-th time, with $\beta$ as it is, averages windows with the decay $\beta^k$, and within the last one by age: $m' = \beta^k m + (1-\beta) \sum_{i=1}^{k} \beta^{k-i} g_i$ | any gradients; all $k \geq 1$ | induction on the rule |
+# | [noise](#noise) | the variance of the direction is $\sigma^2 \frac{1-\beta}{1+\beta}$ as it is and stepping less often, $1/k$ of that for accumulation, and for $\tilde\beta$ smaller again, by $\frac{1+\beta}{1+\tilde\beta}$ | gradients independent, variance $\sigma^2$; $t \to \infty$ | SymPy: fixed point of the variance, whose recursion is that of independent terms |
 #
 # Specifications: [gradient_accumulation](../spec/gradient_accumulation.toml),
 # [smoothed_accumulation](../spec/smoothed_accumulation.toml), [sgd](../spec/sgd.toml),
@@ -235,7 +235,9 @@ for size in range(1, 5):
 # ## adam-step
 #
 # Put those expectations into the rule, in the stationary state: the first moments agree, the second
-# differ by the quotient, and the direction by its root. Early in training, when gradients agree,
+# differ by the quotient, and the direction by its root. (The direction is not linear in the moments,
+# so this is not the expectation of the direction; it is what the direction tends to where averages are
+# long, $\beta \to 1$.) Early in training, when gradients agree,
 # hidden accumulation is accumulation; late, when noise dominates, it behaves like accumulation with a
 # learning rate that is $\sqrt k$ times smaller, which the square-root rule for batch sizes would ask
 # to be $\sqrt k$ times *larger*.
@@ -257,6 +259,8 @@ def direction(second):
 
 
 assert equal(direction(square_of_mean) / direction(mu**2 + sigma**2), sp.sqrt(quotient))
+assert quotient.subs(sigma, 0) == 1
+assert sp.limit(quotient, mu, 0) == k
 
 # %% [markdown]
 # ## Longer averages
@@ -401,10 +405,8 @@ assert holds_by_induction(
 # and in it nearly the last $1/(1-\beta)$ gradients.
 
 # %%
-newest_first = sp.Sum(beta**i * g[k - i], (i, 0, k - 1))
-newest_last = sp.Sum(beta ** (k - i) * g[i], (i, 1, k))
-assert all(equal((newest_first - newest_last).subs(k, size).doit(), 0) for size in range(1, 6))
-assert equal(unrolled(k).subs(rate, beta), beta**k * m + (1 - beta) * newest_last)
+by_age = sp.Sum(beta ** (k - i) * g[i], (i, 1, k))
+assert equal(unrolled(k).subs(rate, beta), beta**k * m + (1 - beta) * by_age)
 every = layer("update_every").function
 assert (every(SYMBOLS, k * (n + 1), k=k), every(SYMBOLS, (j + d) * n + j, k=j + d)) == (1, 0)
 

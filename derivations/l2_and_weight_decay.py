@@ -14,12 +14,12 @@
 # | [sgd-uncoupled](#sgd-uncoupled) | a decay by $w \theta$ that $lr$ does not scale is L2 regularisation with $\lambda' = w / lr$: it changes whenever $lr$ does | no momentum; $lr > 0$; every step | SymPy, on both optimizers |
 # | [momentum-unrolled](#momentum-unrolled) | at the same parameters the directions differ by $\lambda' \sum_{i=1}^{t} \mu^{t-i} \theta_{i-1} - \lambda \theta_{t-1}$ | momentum $\mu$, dampening 0; any gradients and parameters; all $t$ | induction on the rule |
 # | [momentum-no-constant](#momentum-no-constant) | no constant $\lambda'$ makes both equal: the first parameter $\theta_s \neq 0$ forces $\lambda' = \lambda$ in step $s+1$, and then step $s+2$ differs by $lr\, \lambda\, \mu\, \theta_s$ | as above; $\mu, \lambda, lr > 0$; any gradients; all $s \geq 0$ | SymPy, two steps from any state |
-# | [momentum-degenerate](#momentum-degenerate) | they agree in all steps if $\mu = 0$ and $\lambda' = \lambda$, if $\lambda = \lambda' = 0$, if $lr = 0$, or if all parameters are zero; by the claim before in no other case | momentum $\mu$, dampening 0 | SymPy, a step from any state |
+# | [momentum-degenerate](#momentum-degenerate) | they agree in all steps if $\mu = 0$ and $\lambda' = \lambda$, if $\lambda = \lambda' = 0$, if $lr = 0$, or if all parameters are zero; by the claim before in no other case | momentum $\mu$, dampening 0 | SymPy, a step from any state; that a buffer which is not read may differ, in words |
 # | [adam-shrinkage](#adam-shrinkage) | under Adam with L2 the decay part of the direction is $\lambda \hat n_t / (\sqrt{\hat v_t} + \epsilon)$ with $\hat n_t$ the corrected average of past parameters; decoupled it is $\lambda \theta_{t-1}$ whatever the gradients | any gradients and parameters; all $t$ | induction on the rule |
 # | [adam-relative-rate](#adam-relative-rate) | two weights of the same value whose gradients differ by the factor $s$ are shrunk by L2 at rates that differ by $1/s$; decoupled at the same rate | the same weights so far, $\lambda \ll \lvert g \rvert$: to first order in $\lambda$; $\epsilon = 0$; all $t$ | SymPy, derivative with respect to $\lambda$ at 0 |
 # | [l2-alone](#l2-alone) | where there is no gradient, L2's first step under Adam is $lr\, \lambda \theta / (\lambda \lvert \theta \rvert + \epsilon)$: without $\epsilon$ it has length $lr$ for every $\lambda$ and every weight | $g = 0$, $t = 1$; $\lambda > 0$, $\theta \neq 0$ | SymPy, on the optimizer |
-# | [scale-decoupled](#scale-decoupled) | under Adam with decoupled decay, gradients times $c$ give the same parameters | $\epsilon = 0$, $c > 0$; all $t$ | SymPy: the scaled state is carried along |
-# | [scale-l2](#scale-l2) | under Adam with L2, gradients times $c$ give the parameters that $\lambda / c$ gives without the factor | $\epsilon = 0$, $c > 0$; all $t$ | SymPy: the scaled state is carried along |
+# | [scale-decoupled](#scale-decoupled) | under Adam with decoupled decay, gradients times $c$ give the same parameters | $\epsilon = 0$, $c > 0$; $v_t > 0$; all $t$ | SymPy: the scaled state is carried along |
+# | [scale-l2](#scale-l2) | under Adam with L2, gradients times $c$ give the parameters that $\lambda / c$ gives without the factor | $\epsilon = 0$, $c > 0$; $v_t > 0$; all $t$ | SymPy: the scaled state is carried along |
 #
 # Specifications: [l2](../spec/l2.toml), [weight_decay](../spec/weight_decay.toml),
 # [adamw](../spec/adamw.toml), [sgd](../spec/sgd.toml), [adam](../spec/adam.toml).
@@ -272,7 +272,7 @@ assert equal(after, theta - lr * lam * theta)
 
 # %%
 with_l2, decoupled = l2_and_decoupled(refopt.adam(), lr=lr, beta1=beta1, beta2=beta2, eps=0)
-m, v = sp.symbols("m v", positive=True)
+m, v = sp.Symbol("m", real=True), sp.Symbol("v", positive=True)
 state = {"": {"t": t, "adam.m": m, "adam.v": v}}
 
 

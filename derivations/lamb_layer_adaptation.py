@@ -13,10 +13,10 @@
 # | [update-norm](#update-norm) | $\lVert \theta_t - \theta_{t-1} \rVert = lr\, \lVert \theta_{t-1} \rVert$, whatever the rule inside | neither $\theta$ nor the direction is zero; tensors of any size | SymPy, on the variant |
 # | [relative-change](#relative-change) | $(1 - lr) \lVert \theta_{t-1} \rVert \leq \lVert \theta_t \rVert \leq (1 + lr) \lVert \theta_{t-1} \rVert$ | as before | SymPy, on the variant |
 # | [direction-scale](#direction-scale) | directions times $s > 0$ lead to the same step; so gradients times $s$ do for SGD | as before | SymPy, on the composition |
-# | [lamb-gradient-scale](#lamb-gradient-scale) | gradients times $s > 0$ lead to the same parameters under LAMB, for every $\lambda$ | $\epsilon = 0$; $m_0 = v_0 = 0$; all $t$ | induction on the rule of Adam |
-# | [lamb-decay](#lamb-decay) | where the rule's direction is zero LAMB shrinks a tensor by the factor $1 - lr$ for every $\lambda > 0$; with the variants exchanged by $1 - lr\, \lambda$ | $\theta \neq 0$ | SymPy, on both compositions |
+# | [lamb-gradient-scale](#lamb-gradient-scale) | gradients times $s > 0$ lead to the same parameters under LAMB, for every $\lambda$ | $\epsilon = 0$; $m_0 = v_0 = 0$; $v_t > 0$; all $t$ | SymPy: the rule of Adam carries the scaled state along |
+# | [lamb-decay](#lamb-decay) | where the rule's direction is zero LAMB shrinks a tensor by the factor $1 - lr$ for every $\lambda > 0$; with the variants exchanged by $1 - lr\, \lambda$ | $\theta \neq 0$; here SGD with a gradient of zero | SymPy, on both compositions |
 # | [not-lambw](#not-lambw) | exchanged, the update has the norm $lr \lVert \theta \rVert \sqrt{1 + 2 \lambda \cos\, \varphi + \lambda^2}$ with the angle $\varphi$ between direction and parameter: that of LAMB only for $\lambda = 0$ or $\lambda = -2 \cos\, \varphi$ | neither $\theta$ nor the direction is zero | SymPy, on the composition |
-# | [lars-bound](#lars-bound) | the direction of LARS is at most $\eta \lVert \theta \rVert$ long | $\epsilon = 0$; $\theta, g \neq 0$; the inequality of Cauchy and Schwarz | SymPy, on the variant |
+# | [lars-bound](#lars-bound) | the direction of LARS is at most $\eta \lVert \theta \rVert$ long | $\epsilon = 0$; $\theta, g \neq 0$ | SymPy, on the variant; $\cos\, \varphi \leq 1$ in words |
 #
 # Specification: [layer_adaptation](../spec/layer_adaptation.toml), [lamb](../spec/lamb.toml),
 # [lars](../spec/lars.toml).

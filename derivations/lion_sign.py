@@ -12,11 +12,11 @@
 # | id | statement | hypotheses | how it is checked |
 # | --- | --- | --- | --- |
 # | [step-size](#step-size) | each parameter moves by exactly $lr$, or not at all where $\beta_1 m + (1-\beta_1) g = 0$ | $\lambda = 0$; any state and gradient | SymPy, on the rule |
-# | [scale-free](#scale-free) | gradients times $s > 0$ lead to the same parameters | any $\lambda$; $m_0 = 0$; all $t$ | induction on the rule |
+# | [scale-free](#scale-free) | gradients times $s > 0$ lead to the same parameters | any $\lambda$; $m_0 = 0$; all $t$ | SymPy: the rule carries the scaled state along |
 # | [signum](#signum) | with $\beta_1 = \beta_2$ the direction is the sign of the new momentum | $\lambda = 0$ | SymPy, on the rule |
 # | [weight-of-gradient](#weight-of-gradient) | the current gradient weighs $1-\beta_1$ in the sign and $1-\beta_2$ in the average: ten times as much, with the default values | $\beta_1 = 0.9$, $\beta_2 = 0.99$ | SymPy, on the rule |
-# | [bound](#bound) | $\lvert \theta_t \rvert - 1/\lambda \leq (1 - lr\, \lambda)^t (\lvert \theta_0 \rvert - 1/\lambda)$: once inside $\lvert \theta \rvert \leq 1/\lambda$ always inside, and from outside the distance to it decays | $0 < lr\, \lambda \leq 1$; any gradients; all $t$ | induction on the rule |
-# | [bound-under-schedules](#bound-under-schedules) | the same with $\prod_i (1 - lr_i \lambda)$ for learning rates that change | $0 < lr_i \lambda \leq 1$ in each step | induction on the rule |
+# | [bound](#bound) | $\lvert \theta_t \rvert - 1/\lambda \leq (1 - lr\, \lambda)^t (\lvert \theta_0 \rvert - 1/\lambda)$: once inside $\lvert \theta \rvert \leq 1/\lambda$ always inside, and from outside the distance to it decays | $0 < lr\, \lambda \leq 1$; any gradients; all $t$ | induction on the rule; triangle inequality in words |
+# | [bound-under-schedules](#bound-under-schedules) | the same with $\prod_i (1 - lr_i \lambda)$ for learning rates that change | $0 < lr_i \lambda \leq 1$ in each step | induction on the rule; triangle inequality in words |
 # | [bound-fails](#bound-fails) | a single step can lead from $1/\lambda$ to $-2/\lambda$ | $lr\, \lambda = \frac{3}{2}$ | exact values, on the rule |
 # | [fixed-point](#fixed-point) | if the sign is constant, $\theta_t = -s/\lambda + (1 - lr\, \lambda)^t (\theta_0 + s/\lambda)$: every weight whose gradient keeps its sign ends in the corner $-s/\lambda$ | $0 < lr\, \lambda < 2$ for convergence | induction on the rule |
 #

@@ -10,15 +10,15 @@
 #
 # | id | statement | hypotheses | how it is checked |
 # | --- | --- | --- | --- |
-# | [k-one](#k-one) | with $k = 1$ Lookahead scales the learning rate by $\alpha$ | an inner optimizer whose state does not depend on the parameter or the learning rate: here SGD with momentum, Adam, RAdam and Lion without decay | SymPy, on the compositions; all $t$ |
+# | [k-one](#k-one) | with $k = 1$ Lookahead scales the learning rate by $\alpha$ | any rule that reads step, gradient and state alone, and by name SGD with momentum, Adam, RAdam and Lion without decay; all $t$ | SymPy: a step of both from any state |
 # | [alpha-one](#alpha-one) | with $\alpha = 1$ Lookahead changes nothing | any parameters; all $k \geq 1$ and $t \geq 1$ | SymPy, on the variant |
 # | [fast-weights](#fast-weights) | $\theta_k = q\, \theta_0 + \gamma a \sum_{j=1}^{k} (1-\gamma a)^{k-j} c_j$ with $q = (1-\gamma a)^k$ | loss $\frac{a}{2} (\theta - c_j)^2$; learning rate $\gamma$; all $k$ | induction on the rule of SGD |
-# | [contraction](#contraction) | the expectation of the slow weights shrinks by $1 - \alpha + \alpha q$ in $k$ steps, and to zero | $E[c_j] = 0$; $0 < \gamma a < 2$; $0 < \alpha \leq 1$ | SymPy, on the variant |
-# | [variance](#variance) | the variance ends in $V_{LA} = \frac{\alpha^2 (1 - q^2)}{\alpha^2 (1 - q^2) + 2 \alpha (1-\alpha) (1 - q)} V_{SGD}$ with $V_{SGD} = \frac{\gamma^2 a^2 \sigma^2}{1 - (1-\gamma a)^2}$ (Proposition 2) | $c_j$ independent with mean 0 and variance $\sigma^2$; as before | SymPy, on the variant |
+# | [contraction](#contraction) | the expectation of the slow weights shrinks by $1 - \alpha + \alpha q$ in $k$ steps, and to zero | $E[c_j] = 0$; $0 < \gamma a < 2$; $0 < \alpha \leq 1$ | SymPy, on the variant; linearity of the expectation in words |
+# | [variance](#variance) | the variance ends in $V_{LA} = \frac{\alpha^2 (1 - q^2)}{\alpha^2 (1 - q^2) + 2 \alpha (1-\alpha) (1 - q)} V_{SGD}$ with $V_{SGD} = \frac{\gamma^2 a^2 \sigma^2}{1 - (1-\gamma a)^2}$ (Proposition 2) | $c_j$ independent with mean 0 and variance $\sigma^2$; as before | SymPy: the fixed point on the variant; that variances of independent terms add up, in words |
 # | [less-variance](#less-variance) | $V_{LA} < V_{SGD}$, and $V_{LA} \to \frac{\alpha}{2-\alpha} V_{SGD}$ as $k \to \infty$: a third, at $\alpha = \frac{1}{2}$ | $0 < \alpha < 1$ | SymPy: signs |
 # | [slower-or-calmer](#slower-or-calmer) | in expectation Lookahead is slower where SGD does not oscillate, $q \geq 0$, and faster where it oscillates much, $q < -\frac{1-\alpha}{1+\alpha}$ | $\lvert q \rvert < 1$; $0 < \alpha < 1$ | SymPy: signs |
-# | [best-alpha](#best-alpha) | between two points the loss is smallest at $\alpha^* = \frac{(\theta_0-\theta^*)^T A (\theta_0-\theta_k)}{(\theta_0-\theta_k)^T A (\theta_0-\theta_k)}$ (Proposition 1) | $A$ symmetric and positive definite; $\theta_k \neq \theta_0$ | SymPy: the loss as a parabola in $\alpha$ |
-# | [ranger](#ranger) | in Ranger it does not matter whether Lookahead stands around or inside the centralization of gradients, and RAdam's moments know nothing of it | all $t$ and $k \geq 2$ | SymPy, on both compositions |
+# | [best-alpha](#best-alpha) | between two points the loss is smallest at $\alpha^* = \frac{(\theta_0-\theta^*)^T A (\theta_0-\theta_k)}{(\theta_0-\theta_k)^T A (\theta_0-\theta_k)}$ (Proposition 1) | $A$ symmetric and positive definite, of three dimensions; $\theta_k \neq \theta_0$ | SymPy: the loss as a parabola in $\alpha$, written out |
+# | [ranger](#ranger) | in Ranger it does not matter whether Lookahead stands around or inside the centralization of gradients, and RAdam's moments know nothing of it | RAdam's own rates; all $t$ and $k \geq 2$ | SymPy, a step of both compositions from any state |
 #
 # Specification: [lookahead](../spec/lookahead.toml), [ranger](../spec/ranger.toml).
 
@@ -30,6 +30,7 @@ import sympy as sp
 import refopt
 from refopt.arithmetic.identity import equal, holds_by_induction
 from refopt.arithmetic.symbols import SYMBOLS
+from refopt.optimizer import RuleConstructor
 from refopt.rules.sgd import sgd
 
 alpha, lr = sp.symbols("alpha gamma", positive=True)
@@ -38,9 +39,9 @@ theta, slow, g = sp.symbols("theta phi g", real=True)
 variant = refopt.build("lookahead(sgd)").layers[-1].function
 
 
-def with_symbols(expression, **values):
-    """An optimizer with some hyperparameters replaced by symbols."""
-    built = refopt.build(expression)
+def with_symbols(optimizer, **values):
+    """An optimizer, or an expression, with some hyperparameters replaced by symbols."""
+    built = refopt.build(optimizer) if isinstance(optimizer, str) else optimizer
     layers = [
         replace(
             layer,
@@ -68,9 +69,18 @@ variant(SYMBOLS, n, theta, slow, k=n, alpha=alpha)[0]  # the last step of the fi
 # a comparison of Lookahead with its inner optimizer at the same learning rate is not a fair one.
 
 # %%
-for inner in ("sgd(momentum=0.9)", "adam", "radam", "lion"):
+H, S = (sp.Function(name, real=True) for name in "HS")
+
+
+def any_rule(xp, t, g, s):
+    """A rule of which nothing is known but what it reads."""
+    return H(t, g, s), S(t, g, s)
+
+
+named = [refopt.build(text) for text in ("sgd(momentum=0.9)", "adam", "radam", "lion")]
+for inner in (RuleConstructor(any_rule, 1.0)(), *named):
     plain = with_symbols(inner, lr=alpha * lr)
-    around = with_symbols(f"lookahead({inner}, k=1)", lr=lr, alpha=alpha)
+    around = with_symbols(refopt.lookahead(inner, k=1), lr=lr, alpha=alpha)
     for steps in (sp.Integer(0), n):  # before the first step, and before any later one
         before = state_of(plain, steps)
         expected, moved = plain.step(theta, g, {"": before})

@@ -10,9 +10,9 @@
 # | id | statement | hypotheses | how it is checked |
 # | --- | --- | --- | --- |
 # | [looks-ahead](#looks-ahead) | with constant momentum, numerator for numerator, the direction is the one that Adam would have a step later if the gradient came again: $\beta_1 m_t + (1-\beta_1) g_t = m_{t+1}$ for $g_{t+1} = g_t$ | any state and gradient; all $t$ | SymPy, on the rules of both |
-# | [momentum-schedule](#momentum-schedule) | $\mu_t = \beta_1 (1 - \frac{1}{2} 0.96^{t \psi})$ rises from $\frac{1}{2} \beta_1$ at $t = 0$ to $\beta_1$, and the product of the first $t$ is at most $\beta_1^t$, so tends to zero | $\psi > 0$; $0 < \beta_1 < 1$ | SymPy, on the rule |
-# | [longer-first-step](#longer-first-step) | the first direction is $1 + \frac{(1-\beta_1) \mu_2}{1 - \mu_1 \mu_2}$ times the sign of the gradient: five to six percent longer than Adam's, with the default values | $\epsilon = 0$; $g \neq 0$ | SymPy, on the rule; exact bounds |
-# | [late-steps](#late-steps) | as $t \to \infty$ the direction tends to $(\beta_1 m_t + (1-\beta_1) g_t) / (\sqrt{v_t} + \epsilon)$, with constant momentum and with the schedule | any state and gradient | SymPy, on both rules |
+# | [momentum-schedule](#momentum-schedule) | $\mu_t = \beta_1 (1 - \frac{1}{2} 0.96^{t \psi})$ rises from $\frac{1}{2} \beta_1$ at $t = 0$ to $\beta_1$, and the product of the first $t$ is at most $\beta_1^t$, so tends to zero | $\psi > 0$; $0 < \beta_1 < 1$ | derivative and limit by SymPy, of what the rule computes; the product in words |
+# | [longer-first-step](#longer-first-step) | the first direction is $1 + \frac{(1-\beta_1) \mu_2}{1 - \mu_1 \mu_2}$ times the sign of the gradient: five to six percent longer than Adam's, with the default values | $\epsilon = 0$; $g \neq 0$ | SymPy, on the rule; rational bounds of both momenta, in which it grows |
+# | [late-steps](#late-steps) | as $t \to \infty$ the direction tends to $(\beta_1 m_t + (1-\beta_1) g_t) / (\sqrt{v_t} + \epsilon)$, with constant momentum and with the schedule | any state and gradient | SymPy, on both rules, where powers of rates and products of momenta are put to zero |
 #
 # Specification: [nadam](../spec/nadam.toml).
 
@@ -96,7 +96,9 @@ value = 1 + (1 - beta1) * m_2 / (1 - m_1 * m_2)
 low, high = sp.Rational(9, 20), sp.Rational(46, 100)  # both mu lie between: 0.9*(1 - 0.5) and so on
 defaults = {beta1: sp.Rational(9, 10)}
 assert rate ** sp.Rational(1, 100) > 1 - sp.Rational(1, 1000)  # 0.96**0.008 is nearer to one
-# Larger momenta make it larger.
+# Larger momenta make it larger: both derivatives are positive.
+assert equal(sp.diff(value, m_1), (1 - beta1) * m_2**2 / (1 - m_1 * m_2) ** 2)
+assert equal(sp.diff(value, m_2), (1 - beta1) / (1 - m_1 * m_2) ** 2)
 assert value.subs(defaults).subs({m_1: low, m_2: low}) > sp.Rational(105, 100)
 assert value.subs(defaults).subs({m_1: high, m_2: high}) < sp.Rational(106, 100)
 h_1, _, _ = nadam_constant_momentum(SYMBOLS, 1, first, 0, 0, beta1=beta1, beta2=beta2, eps=0)

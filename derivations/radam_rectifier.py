@@ -13,15 +13,15 @@
 # | id | statement | hypotheses | how it is checked |
 # | --- | --- | --- | --- |
 # | [length](#length) | $\rho_t = \frac{2}{1-\beta_2} - 1 - \frac{2 t \beta_2^t}{1-\beta_2^t}$ is the length of the simple average whose values are as old, in the mean, as those in $\hat v_t$ | $0 < \beta_2 < 1$; all $t \geq 1$ | induction; SymPy, on the rule |
-# | [grows](#grows) | $\rho_1 = 1$, and $\rho_t$ grows with $t$, to $\rho_\infty = \frac{2}{1-\beta_2} - 1$ | $0 < \beta_2 < 1$; all real $t > 0$ | SymPy: signs of derivatives |
-# | [at-most-t](#at-most-t) | $\rho_t \leq t$, with equality at $t = 1$ alone: the rule with the threshold 4 rectifies no step before the fifth, those with 5 none before the sixth | $0 < \beta_2 < 1$; all real $t \geq 1$ | SymPy: hyperbolic form and the sign of a derivative |
+# | [grows](#grows) | $\rho_1 = 1$, and $\rho_t$ grows with $t$, to $\rho_\infty = \frac{2}{1-\beta_2} - 1$ | $0 < \beta_2 < 1$; all real $t > 0$ | derivatives and limits by SymPy; what follows from their signs, in words |
+# | [at-most-t](#at-most-t) | $\rho_t \leq t$, with equality at $t = 1$ alone: the rule with the threshold 4 rectifies no step before the fifth, those with 5 none before the sixth | $0 < \beta_2 < 1$; all real $t \geq 1$ | hyperbolic form and derivatives by SymPy; what follows from their signs, in words |
 # | [acts-ever](#acts-ever) | the rectifier acts in some step, and then in all later ones, if and only if $\beta_2 > 3/5$; with the threshold 5, $\beta_2 > 2/3$ | $0 < \beta_2 < 1$ | grows, and SymPy |
-# | [first-acting-step](#first-acting-step) | it acts from step 5 on for every $\beta_2 > 0.7734$, and later for every $\beta_2 < 0.7733$; from step 6 with the threshold 5 for every $\beta_2 > 0.8398$; a table has other values | exact values of $\beta_2$ | polynomials with one positive root; the rules in rational arithmetic |
-# | [inverse-moments](#inverse-moments) | $\psi^2 = \rho / \sum g_i^2$ has the mean $\frac{\rho}{\rho-2} \sigma^{-2}$ and the variance $\frac{2 \rho^2}{(\rho-2)^2 (\rho-4)} \sigma^{-4}$, infinite at $\rho = 4$ | $g_1, \ldots, g_\rho$ independent and normal with mean 0 and variance $\sigma^2$; $\rho > 4$ | SymPy integrates the density of $\chi^2_\rho$ |
-# | [exact-variance](#exact-variance) | the variance of $\psi$ itself is $\frac{\rho}{\rho-2} - \frac{\rho\, 2^{2\rho-5}}{\pi} B(\frac{\rho-1}{2}, \frac{\rho-1}{2})^2$, in units of $\sigma^{-2}$ | as before, $\rho > 2$ | SymPy, with the duplication formula |
+# | [first-acting-step](#first-acting-step) | it acts from step 5 on for every $\beta_2 > 0.7734$, and later for every $\beta_2 < 0.7733$; from step 6 with the threshold 5 for every $\beta_2 > 0.8398$; a table has the steps of eight values | $0 < \beta_2 < 1$ | polynomials with one positive root, by Descartes' rule and SymPy; the table by the rules in rational arithmetic, 40 steps each |
+# | [inverse-moments](#inverse-moments) | $\psi^2 = \rho / \sum g_i^2$ has the mean $\frac{\rho}{\rho-2} \sigma^{-2}$ and the variance $\frac{2 \rho^2}{(\rho-2)^2 (\rho-4)} \sigma^{-4}$, infinite at $\rho = 4$ | $g_1, \ldots, g_\rho$ independent and normal with mean 0 and variance $\sigma^2$; $\rho > 4$ | SymPy integrates the density of $\chi^2_\rho$; the limit at 4 |
+# | [exact-variance](#exact-variance) | the variance of $\psi$ itself is $\frac{\rho}{\rho-2} - \frac{\rho\, 2^{2\rho-5}}{\pi} B(\frac{\rho-1}{2}, \frac{\rho-1}{2})^2$, in units of $\sigma^{-2}$ | as before, $\rho > 2$ | SymPy, with the duplication formula; $\rho = 3$ to $8$ besides |
 # | [rectifier](#rectifier) | to first order the variance of $\psi$ is $\frac{\rho}{2 (\rho-2) (\rho-4)}$, and the root of its quotient at $\rho_\infty$ and $\rho_t$ is the factor $r_t$ of the rule | first order of the delta method; $\rho_t > 4$ | SymPy, on the rule |
 # | [times-adam](#times-adam) | the direction is $r_t$ times Adam's where the rectifier acts, and $\hat m_t$ elsewhere | any state and gradient; all $t$ | SymPy, on both rules |
-# | [limit-one](#limit-one) | $0 < r_t < 1$, $r_t$ grows with $t$ and tends to 1: RAdam ends as Adam | $\rho_t > 4$ | SymPy: signs of derivatives |
+# | [limit-one](#limit-one) | $0 < r_t < 1$, $r_t$ grows with $t$ and tends to 1: RAdam ends as Adam | $\rho_t > 4$ | derivative and limits by SymPy; what follows from their signs, in words |
 #
 # Specification: [radam](../spec/radam.toml).
 

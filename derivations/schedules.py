@@ -7,13 +7,13 @@
 #
 # | id | statement | hypotheses | how it is checked |
 # | --- | --- | --- | --- |
-# | [constant](#constant) | a constant factor $c$ is the learning rate $c \cdot lr$ | any rule, here gradient descent | SymPy, on the optimizers |
+# | [constant](#constant) | a constant factor $c$ is the learning rate $c \cdot lr$ | gradient descent with momentum, whose buffer holds no learning rate | SymPy, a step of both optimizers from any state |
 # | [warmup](#warmup) | linear warm-up over $W$ steps is piecewise linear with one knot, $\{W: 1\}$ | all $t, W \geq 1$ | SymPy: $t < W$, $t = W$ and $t > W$ |
-# | [inverse-sqrt](#inverse-sqrt) | warm-up and $1/\sqrt t$ meet at $t = W$, where the factor is largest, $1/\sqrt W$ | all $t, W \geq 1$ | SymPy: the quotient of the branches |
-# | [steps](#steps) | step decay meets exponential decay whenever it falls, and lies above it in between | $0 < $ rate $ \leq 1$; all $t \geq 1$ | SymPy |
-# | [cosine](#cosine) | half a cosine falls from 1 to the end factor, with slope 0 at both ends, and is their mean halfway | $0 \leq $ end $ \leq 1$; within the decay | SymPy |
-# | [polynomial](#polynomial) | polynomial decay falls from 1 to the end factor; with power 1 it is a straight line | power $p > 0$; within the decay | SymPy |
-# | [inverse-time](#inverse-time) | the reciprocal of inverse-time decay grows by the same amount in every step | decay $d \geq 0$; all $t \geq 1$ | SymPy |
+# | [inverse-sqrt](#inverse-sqrt) | warm-up and $1/\sqrt t$ meet at $t = W$, where the factor is largest, $1/\sqrt W$ | all $t, W \geq 1$ | SymPy: the quotient of the branches; that one rises and the other falls, in words |
+# | [steps](#steps) | step decay meets exponential decay whenever it falls, and lies above it in between | $0 < $ rate $ \leq 1$; all $t \geq 1$ | SymPy; the whole part of a quotient in words |
+# | [cosine](#cosine) | half a cosine falls from 1 to the end factor, with slope 0 at both ends, and is their mean halfway | $0 \leq $ end $ < 1$; within the decay | values and derivative by SymPy; the sign of the sine in words |
+# | [polynomial](#polynomial) | polynomial decay falls from 1 to the end factor; with power 1 it is a straight line | power $p > 0$; $0 \leq $ end $ < 1$; within the decay | values and derivative by SymPy |
+# | [inverse-time](#inverse-time) | the reciprocal of inverse-time decay is 1 in the first step and grows by $d$ in every later one | decay $d \geq 0$; all $t \geq 1$ | SymPy |
 # | [one-cycle](#one-cycle) | one cycle starts at $1/$div, reaches 1 after a fraction of the steps, and ends at $1/($div $\cdot$ final div$)$ in the last | a peak after the first step and before the last | SymPy |
 #
 # Specifications: all schedules.
@@ -39,11 +39,16 @@ x = sp.Symbol("x", nonnegative=True)
 
 # %%
 theta, g, b = sp.symbols("theta g b", real=True)
-lr = sp.Symbol("lr", positive=True)
-scaled = refopt.constant(refopt.sgd()).lifted(lambda name, _: {"lr": lr, "factor": c}.get(name, 0))
-plain = refopt.sgd().lifted(lambda name, _: {"lr": c * lr}.get(name, 0))
+lr, mu, damp = sp.symbols("lr mu d", positive=True)
+values = {"factor": c, "momentum": mu, "dampening": damp}
+scaled = refopt.constant(refopt.sgd()).lifted(lambda name, _: {**values, "lr": lr}[name])
+plain = refopt.sgd().lifted(lambda name, _: {**values, "lr": c * lr}[name])
 state = {"": {"t": t, "sgd.b": b}}
-assert equal(scaled.step(theta, g, state)[0], plain.step(theta, g, state)[0])
+(reached, after), (stated, after_plain) = (
+    optimizer.step(theta, g, state) for optimizer in (scaled, plain)
+)
+assert equal(reached, stated)
+assert after == after_plain
 
 # %% [markdown]
 # ## warmup
@@ -109,6 +114,8 @@ def cosine(fraction):
 assert equal(schedules.cosine(SYMBOLS, sp.Integer(1), decay_steps=D, end_factor=end), 1)
 assert equal(schedules.cosine(SYMBOLS, D + 1, decay_steps=D, end_factor=end), end)
 assert equal(cosine(sp.Rational(1, 2)), (1 + end) / 2)
+halfway = schedules.cosine(SYMBOLS, D + 1, decay_steps=2 * D, end_factor=end)
+assert equal(halfway, (1 + end) / 2)
 slope = sp.diff(cosine(x), x)
 assert equal(slope, -(1 - end) * sp.pi * sp.sin(sp.pi * x) / 2)
 assert (slope.subs(x, 0), slope.subs(x, 1)) == (0, 0)
@@ -130,24 +137,30 @@ assert equal(polynomial(D + 1, power), end)
 line = 1 + (end - 1) * j / (j + d)
 at_j = schedules.polynomial(SYMBOLS, j + 1, decay_steps=j + d, power=1, end_factor=end)
 assert equal(at_j.replace(sp.Min, lambda *ends: j / (j + d)), line)  # which is below 1, see warmup
+at_j = schedules.polynomial(SYMBOLS, j + 1, decay_steps=j + d, power=power, end_factor=end)
+fraction = sp.Symbol("f", positive=True)
+falling = at_j.replace(sp.Min, lambda *ends: fraction)
+assert equal(sp.diff(falling, fraction), -(1 - end) * power * (1 - fraction) ** (power - 1))
 
 # %% [markdown]
 # ## inverse-time
 #
-# This is the $1/t$ decay of stochastic approximation: its sum diverges and the sum of its squares
-# converges, as Robbins and Monro ask.
+# This is the $1/t$ decay of stochastic approximation. For $d = 1$ it is the harmonic series, whose sum
+# diverges while the sum of its squares converges, as Robbins and Monro ask; for other $d > 0$ the factors
+# lie between two multiples of it.
 
 
 # %%
 def inverse(step):
     """The reciprocal of the factor."""
-    return 1 / schedules.inverse_time(SYMBOLS, step, decay=c)
+    return 1 / schedules.inverse_time(SYMBOLS, step, decay=x)
 
 
-assert equal(inverse(t + 1) - inverse(t), c)
+assert equal(inverse(t + 1) - inverse(t), x)
 assert inverse(sp.Integer(1)) == 1
-assert sp.summation(1 / (1 + n * 1), (n, 0, sp.oo)) == sp.oo
-assert sp.summation(1 / (1 + n) ** 2, (n, 0, sp.oo)) == sp.pi**2 / 6
+harmonic = 1 / inverse(n + 1).subs(x, 1)
+assert sp.summation(harmonic, (n, 0, sp.oo)) == sp.oo
+assert sp.summation(harmonic**2, (n, 0, sp.oo)) == sp.pi**2 / 6
 
 # %% [markdown]
 # ## one-cycle

@@ -114,16 +114,17 @@ def added_up(expression: Any) -> Any:
 
 def places(*expressions: Any) -> Iterator[dict[Any, Any]]:
     """Where expressions are compared: anywhere, and where arrays, rows or rates are zero."""
-    yield {}
     symbols = sorted(set().union(*(x.free_symbols for x in expressions)), key=str)
+    zeros: list[list[Any]] = [[]]
     for name, end in product(ARRAYS, ("", COLUMN, ROW + COLUMN)):
-        zero = [s for s in symbols if is_element(s) and s.name.rstrip(end or " ") == name]
-        if zero:
-            yield dict.fromkeys(zero, 0)
-    for symbol in symbols:
-        domain = DOMAINS.get(symbol.name)
-        if isinstance(domain, Interval) and 0 in domain:
-            yield {symbol: 0}
+        zeros.append([s for s in symbols if is_element(s) and s.name.rstrip(end or " ") == name])
+    rates = [s for s in symbols if isinstance(DOMAINS.get(s.name), Interval) and can_be_zero(s)]
+    for elements, rate in product(filter(lambda z: z or z is zeros[0], zeros), [None, *rates]):
+        yield dict.fromkeys(elements if rate is None else [*elements, rate], 0)
+
+
+def can_be_zero(rate: Any) -> bool:
+    return 0 in DOMAINS[rate.name]
 
 
 def are_apart(code: Any, stated: Any, points: int) -> bool:
