@@ -7,7 +7,9 @@ millisecond and `simplify` up to half a minute.
 
 from __future__ import annotations
 
+import inspect
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
@@ -16,6 +18,7 @@ from typing import Any, Final
 import pytest
 import sympy as sp
 
+from derivations._notebook import notebooks as all_notebooks
 from refopt import catalog, specification
 from refopt.arithmetic.identity import differ
 from refopt.arithmetic.symbols import (
@@ -201,3 +204,73 @@ def test_an_edit_is_noticed_unless_it_is_the_same_algorithm(
     assert changed
     unnoticed = [edit for edit in changed if not is_noticed(monkeypatch, function, edit)]
     assert list(map(str, unnoticed)) == []
+
+
+# Noticed by a claim
+
+EDITED: Final = {
+    "adadelta": ("(1 - rho) * h**2", "(1 - rho) * g**2"),
+    "adagrad": ("s + g**2", "0.9 * s + g**2"),
+    "adam": ("xp.sqrt(v_hat) + eps", "xp.sqrt(v_hat + eps)"),
+    "adamax": ("xp.abs(g) + eps", "xp.abs(g)"),
+    "amsgrad": ("xp.maximum(v_max, v)", "v"),
+    "lion": ("beta1 * m + (1 - beta1) * g", "beta2 * m + (1 - beta2) * g"),
+    "nadam": ("t * momentum_decay", "momentum_decay"),
+    "radam": ("rectified = rho > 4", "rectified = rho > 5"),
+    "rmsprop": ("(1 - rho) * g**2", "g**2"),
+    "sgd": ("momentum * b + (1 - dampening) * g", "b + (1 - dampening) * g"),
+    "clip_by_norm": ("max_norm / xp.maximum(norm, max_norm)", "max_norm"),
+    "cosine": ("/ decay_steps", "/ (decay_steps - 1)"),
+    "gradient_accumulation": ("g / k", "g"),
+    "l2": ("weight_decay * theta", "weight_decay * g"),
+    "layer_adaptation": ("norm_theta / norm_h", "norm_h / norm_theta"),
+    "lookahead": ("theta - slow", "theta"),
+    "step_decay": ("(t - 1) //", "t //"),
+    "trust_ratio": ("norm_g + weight_decay * norm_theta", "norm_g"),
+    "weight_decay": ("weight_decay * theta", "weight_decay * h"),
+}
+"""A change of each of these functions: what is replaced, and by what."""
+
+
+def edit(monkeypatch: pytest.MonkeyPatch, function: str, before: str, after: str) -> None:
+    """Changes a function wherever it is imported from afterwards."""
+    constructor: Any = {**catalog.RULES, **catalog.VARIANTS}[function]
+    original = constructor.default.function
+    text = inspect.getsource(original)
+    text = text[text.index("def ") :]
+    assert text.count(before) == 1
+    names: dict[str, Any] = {}
+    exec(text.replace(before, after), original.__globals__, names)
+    edited = names[function]
+    monkeypatch.setattr(constructor, "default", replace(constructor.default, function=edited))
+    if getattr(sys.modules[original.__module__], function) is original:
+        monkeypatch.setattr(sys.modules[original.__module__], function, edited)
+
+
+def refuted(claims: Sequence[str]) -> str:
+    """The first claim whose check fails; empty if none does."""
+    notebooks = {notebook.name: notebook for notebook in all_notebooks()}
+    shared: dict[str, dict[str, Any]] = {}
+    for name in claims:
+        notebook = notebooks[name.partition("::")[0]]
+        (claim,) = (claim for claim in notebook.claims if name.endswith(f"::{claim.id}"))
+        names = shared.setdefault(notebook.name, {"__name__": "__main__", "done": 0})
+        try:
+            for cell in notebook.shared(claim)[names["done"] :]:
+                cell.run(notebook.path, names)
+                names["done"] += 1
+            own = dict(names)
+            for cell in notebook.section(claim):
+                cell.run(notebook.path, own)
+        except AssertionError:
+            return name
+    return ""
+
+
+@pytest.mark.parametrize("function", EDITED)
+def test_a_claim_fails_when_the_rule_that_it_runs_is_edited(
+    monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    claims = specification.load(FUNCTIONS[function]).claims
+    edit(monkeypatch, function, *EDITED[function])
+    assert refuted(claims)
