@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Final
 
 import numpy as np
@@ -317,7 +317,10 @@ def by_atheris(name: str, cases: int) -> None:
     with TemporaryDirectory() as corpus:
         for i, document in enumerate(kind.documents()):
             Path(corpus, str(i)).write_text(document, "utf-8")
-        arguments = [name, f"-atheris_runs={cases}", "-verbosity=0", "-len_control=0", corpus]
+        # A case that fails stays for whoever looks into it, away from the checkout.
+        kept = f"-artifact_prefix={gettempdir()}/"
+        options = [f"-atheris_runs={cases}", "-verbosity=0", "-len_control=0", kept]
+        arguments = [name, *options, corpus]
         atheris.Setup(arguments, lambda data: kind.read(data.decode("utf-8", kind.errors)))
         atheris.Fuzz()
 

@@ -440,6 +440,10 @@ WRONG: dict[str, tuple[Callable[[Any], None], str]] = {
         "mistakes: .*aaaaaa.* in kills al",
     ),
     "another mistake": (changed("mistakes/aaaaaa", "x"), "mistakes: aaaaaa should be 2d7116: x"),
+    "unprintable": (
+        changed("mistakes/aaaaaa", "x\x7f"),
+        r"mistakes: aaaaaa should be 55a7c0: x\\x7f",
+    ),
     "another optimizer": (changed("vectors/0/form", "adamn"), "no optimizer is named 'adamn'"),
     "no expression": (changed("vectors/0/form", "sgd(("), "Expected the expression of an optimi"),
     "no hyperparameter": (

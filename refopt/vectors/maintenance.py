@@ -160,7 +160,7 @@ def _differences(stored: Any, right: Any, place: str = "") -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    return textwrap.shorten(msgspec.json.encode(value).decode(), 80)
+    return textwrap.shorten(specification.one_line(msgspec.json.encode(value).decode()), 80)
 
 
 def lint(name: str, file: VectorFile, text: str) -> Iterator[str]:
@@ -173,7 +173,8 @@ def lint(name: str, file: VectorFile, text: str) -> Iterator[str]:
         yield "not laid out as `refopt vectors write` does: a key twice, or other spaces"
     for id, words in file.mistakes.items():
         if id != mistake_id(words):
-            yield f"mistakes: {id} should be {mistake_id(words)}: {words}"
+            shown = specification.one_line(words)
+            yield f"mistakes: {id} should be {mistake_id(words)}: {shown}"
     used = {id for vector in file.vectors for id in vector.kills}
     if odd := sorted(used ^ file.mistakes.keys()):
         yield f"mistakes: {', '.join(odd)} is in no kills, or in kills alone"
