@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from derivations._notebook import Notebook, notebooks
 from refopt import specification
@@ -16,6 +16,24 @@ def register() -> str:
 def specified(claim: str) -> list[str]:
     """The specifications that name a claim, ``notebook::id``."""
     return [name for name in specification.names() if claim in specification.load(name).claims]
+
+
+def unlinked(claims: Collection[str], named: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """What links in one direction alone, or not at all.
+
+    Args:
+        claims: of the notebooks, ``notebook::id``.
+        named: the claims that each specification names.
+    """
+    for claim in claims:
+        if not any(claim in own for own in named.values()):
+            yield f"no specification names {claim}"
+    for name, own in named.items():
+        if not own:
+            yield f"{name} names no claim"
+        for claim in own:
+            if claim not in claims:
+                yield f"{name} names {claim}, which no notebook has"
 
 
 def _lines(found: list[Notebook]) -> Iterator[str]:

@@ -5,12 +5,13 @@ What they claim is tested by ``pytest derivations``; here is what holds them tog
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from derivations._notebook import COLUMNS, FOLDER, Claim, notebooks, read
-from derivations._register import register, specified
+from derivations._register import register, unlinked
 from refopt import specification
 
 pytest_plugins = ["pytester"]
@@ -65,16 +66,38 @@ def test_the_register_is_current() -> None:
     assert stored == register(), "write it anew: python -m derivations register"
 
 
-@pytest.mark.parametrize("claim", CLAIMS)
-def test_a_claim_is_named_by_the_specification_of_what_it_is_about(claim: str) -> None:
-    assert specified(claim)
+NAMED = {name: specification.load(name).claims for name in specification.names()}
 
 
-@pytest.mark.parametrize("name", specification.names())
-def test_a_specification_names_claims_and_they_exist(name: str) -> None:
-    named = specification.load(name).claims
-    assert named
-    assert set(named) <= set(CLAIMS)
+def test_every_claim_is_named_by_a_specification_and_every_specification_names_claims() -> None:
+    assert list(unlinked(CLAIMS, NAMED)) == []
+
+
+@pytest.mark.parametrize(
+    ("claims", "named", "problem"),
+    [
+        ([*CLAIMS, "sums::one"], NAMED, "no specification names sums::one"),
+        (CLAIMS, {**NAMED, "adan": ()}, "adan names no claim"),
+        (CLAIMS, {**NAMED, "adan": ("sums::one",)}, "adan names sums::one, which no notebook has"),
+    ],
+    ids=["claim", "specification", "name"],
+)
+def test_a_planted_claim_or_specification_without_the_other_is_found(
+    claims: list[str], named: dict[str, tuple[str, ...]], problem: str
+) -> None:
+    assert list(unlinked(claims, named)) == [problem]
+
+
+@pytest.mark.parametrize("file", ["REGISTER.md", *(f"{n}.py" for n in NOTEBOOKS)])
+def test_links_lead_somewhere(file: str) -> None:
+    lines = FOLDER.joinpath(file).read_text("utf-8").splitlines()
+    text = "\n".join(line for line in lines if file == "REGISTER.md" or line.startswith("# "))
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if ":" not in link]
+    assert links
+    ids = {claim.id for n in NOTEBOOKS.values() if n.path.name == file for claim in n.claims}
+    for link in links:
+        place, _, anchor = link.partition("#")
+        assert (FOLDER / place).exists() if place else anchor in ids, link
 
 
 # How notebooks are read
