@@ -19,7 +19,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import refopt
 from refopt import specification
+from refopt.adapters.plain import PlainAdapter
 from refopt.catalog import COMPOSITIONS, build, goes_around
+from refopt.oracle.probes import probes
 from refopt.oracle.properties import PropertyVerdict, check_properties, found
 from refopt.oracle.properties.laws import LAWS, laws_of
 from refopt.oracle.properties.machine import NAME as MACHINE
@@ -27,6 +29,7 @@ from refopt.oracle.properties.script import literal
 from refopt.oracle.properties.stated import bound_of_step, properties_of, whole
 from refopt.oracle.reference import ReferenceTarget, reference
 from refopt.specification import load, names
+from refopt.strategies import SHAPES, Shape
 
 HERE = Path(__file__).parent
 FORMS = [form for name in names() for form in load(name).forms]
@@ -361,6 +364,24 @@ def test_cases_shrink_to_the_first_size_that_shows_it(monkeypatch: pytest.Monkey
 
 
 # Errors, and what cannot be examined
+
+
+def test_shapes_that_are_compiled_for_come_in_few_combinations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: set[tuple[Shape, ...]] = set()
+
+    class Seen(targets.Adam):
+        def __init__(self, params: targets.Arrays, **given: float) -> None:
+            seen.add(tuple(p.shape for p in params))
+            super().__init__(params, **given)
+
+    monkeypatch.setattr(PlainAdapter, "compiles", True)
+    assert examined(Seen, "adam", "permutation_equivariant", max_examples=300).conforms
+    probed = {tuple(p.shape for p in probe.params) for probe in probes({})}
+    drawn = seen - probed
+    assert len(drawn) <= 10
+    assert {shape for shapes in drawn for shape in shapes} == set(SHAPES)
 
 
 def test_what_could_not_be_run_is_an_error_with_the_case() -> None:

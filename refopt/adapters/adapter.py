@@ -112,6 +112,9 @@ class Adapter(ABC):
     takes_missing = True
     """Whether gradients may be missing."""
 
+    compiles = False
+    """Whether its framework compiles anew for parameters of shapes that it has not met."""
+
     @classmethod
     def of(cls, parts: tuple[Part, ...]) -> Self:
         """The adapter of these parts; in some frameworks the innermost may be an instance.

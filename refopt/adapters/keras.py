@@ -33,6 +33,8 @@ class KerasAdapter(Adapter):
     condition anew in each step, as it does to gather gradients.
     """
 
+    compiles = True
+
     @classmethod
     def of(cls, parts: tuple[Part, ...]) -> Self:
         innermost, *outer = parts

@@ -32,6 +32,7 @@ class OptaxAdapter(Adapter):
     """
 
     takes_missing = False
+    compiles = True
 
     def start(self, params: Arrays, hyperparameters: Mapping[str, Any]) -> OptaxSession:
         jit = bool(self.parts[0].options.get("refopt_jit", False))

@@ -43,6 +43,7 @@ class TinygradAdapter(Adapter):
     """
 
     takes_missing = False
+    compiles = True
 
     @classmethod
     def of(cls, parts: tuple[Part, ...]) -> Self:

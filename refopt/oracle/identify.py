@@ -49,7 +49,7 @@ from refopt.oracle.wording import written
 FRESH: Final = 1
 """Added to the seed for the probes that confirm an explanation."""
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 12.0
 """Seconds of processor time that pairs of changes are tried for."""
 
 NEIGHBOURS: Final = 3

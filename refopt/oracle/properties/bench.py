@@ -120,6 +120,11 @@ class Bench:
         """Whether gradients may be missing."""
         return self.examination.subject.adapter.takes_missing
 
+    @property
+    def compiles(self) -> bool:
+        """Whether shapes that the target has not met cost time."""
+        return self.examination.subject.adapter.compiles
+
     def value(self, name: str, given: Mapping[str, Any]) -> Any:
         """A hyperparameter of the optimizer in a case that gives some."""
         return {**self.optimizer.hyperparameters(), **given}.get(name)

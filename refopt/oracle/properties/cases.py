@@ -75,7 +75,7 @@ def drawn(
         resumes: whether to save and load somewhere.
     """
     values = hyperparameters(draw, bench, given or {})
-    found = draw(st.lists(st.sampled_from(shapes), min_size=1, max_size=params))
+    found = drawn_shapes(draw, bench, shapes, params)
     thetas = numbers(draw, start)
     count = draw(st.integers(1, steps))
     changes = rates and bench.takes_rates
@@ -103,6 +103,18 @@ def drawn(
         resumes_after=draw(st.integers(1, max(1, count - 1))) if resumes else None,
         layout=layout,
     )
+
+
+def drawn_shapes(draw: Draw, bench: Bench, shapes: Sequence[Shape], count: int) -> list[Shape]:
+    """Those of up to so many parameters.
+
+    Where new ones have to be compiled for, they come in a few fixed combinations, in which each of
+    them occurs.
+    """
+    if not bench.compiles:
+        return draw(st.lists(st.sampled_from(shapes), min_size=1, max_size=count))  # type: ignore[no-any-return]
+    together = [list(shapes[i : i + count]) for i in range(0, len(shapes), count)]
+    return draw(st.sampled_from([[shapes[0]], *together]))  # type: ignore[no-any-return]
 
 
 def hyperparameters(draw: Draw, bench: Bench, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,14 @@ from refopt.oracle.observation import Reached, bounded, stepped
 from refopt.oracle.probes import Probe
 from refopt.oracle.properties import script
 from refopt.oracle.properties.bench import Bench
-from refopt.oracle.properties.cases import ORDINARY, Draw, hyperparameters, numbers, spread
+from refopt.oracle.properties.cases import (
+    ORDINARY,
+    Draw,
+    drawn_shapes,
+    hyperparameters,
+    numbers,
+    spread,
+)
 from refopt.oracle.properties.found import Found
 from refopt.oracle.properties.relation import Broken, Failure
 from refopt.oracle.run import Started
@@ -55,7 +62,7 @@ class Machine(RuleBasedStateMachine):
         bench, draw = self.bench, data.draw
         self.given = hyperparameters(draw, bench, {})
         shapes = [s for s in SHAPES if np.prod(s, dtype=int) <= MOST_ELEMENTS]
-        found = draw(st.lists(st.sampled_from(shapes), min_size=1, max_size=4))
+        found = drawn_shapes(draw, bench, shapes, 4)
         start = numbers(draw)
         params = [spread(start, i, shape, bench.dtype) for i, shape in enumerate(found)]
         self.case = Probe(NAME, "", self.given, tuple(params), (), ())
