@@ -205,3 +205,14 @@ def test_a_claim_without_a_check_is_an_error(pytester: pytest.Pytester, folder: 
     result = pytester.runpytest_subprocess()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["claim other is in the table, but nothing is asserted*"])
+
+
+def test_jupyter_opens_each_as_a_notebook() -> None:
+    from jupytext import TextFileContentsManager  # of a server, which imports it alone
+
+    contents = TextFileContentsManager(root_dir=str(FOLDER))
+    for notebook in NOTEBOOKS.values():
+        opened = contents.get(notebook.path.name)
+        assert opened["type"] == "notebook"
+        code = [cell["source"] for cell in opened["content"]["cells"] if cell["cell_type"] == "code"]
+        assert code == [cell.source for cell in notebook.cells]
