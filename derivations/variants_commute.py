@@ -331,7 +331,8 @@ def counterexample(first, second):
 # %% [markdown]
 # ## The table
 #
-# `+` says that both orders are the same algorithm, `x` that they are not.
+# `+` says that both orders are the same algorithm, `x` that they are not, at some lengths of windows at
+# least. Forms of a variant, such as the five of Lookahead, have names of their own.
 
 # %%
 TABLE = """
@@ -380,17 +381,17 @@ class Grid:
 
     def _repr_html_(self):
         def cell(row, column):
-            if row == column:
-                return "<td></td>"
-            commute = COMMUTE[frozenset((row, column))]
-            return f"<td>{'=' if commute else '<b>≠</b>'}</td>"
+            commute = row == column or COMMUTE[frozenset((row, column))]
+            shown = "" if row == column else "=" if commute else "<b>≠</b>"
+            return f"<td {narrow}>{shown}</td>"
 
-        head = "".join(f"<th>{i}</th>" for i in range(1, len(NAMES) + 1))
+        narrow = "style='padding: 1px; text-align: center'"
+        head = "".join(f"<th {narrow}>{i}</th>" for i in range(1, len(NAMES) + 1))
         rows = "".join(
-            f"<tr><th>{i}&nbsp;{row}</th>{''.join(cell(row, column) for column in NAMES)}</tr>"
+            f"<tr><th style='padding: 1px'>{i}&nbsp;{row}</th>{''.join(cell(row, column) for column in NAMES)}</tr>"
             for i, row in enumerate(NAMES, start=1)
         )
-        return f"<table><tr><th></th>{head}</tr>{rows}</table>"
+        return f"<table style='font-size: 80%'><tr><th></th>{head}</tr>{rows}</table>"
 
 
 Grid()

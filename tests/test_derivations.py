@@ -214,5 +214,6 @@ def test_jupyter_opens_each_as_a_notebook() -> None:
     for notebook in NOTEBOOKS.values():
         opened = contents.get(notebook.path.name)
         assert opened["type"] == "notebook"
-        code = [cell["source"] for cell in opened["content"]["cells"] if cell["cell_type"] == "code"]
+        cells = opened["content"]["cells"]
+        code = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
         assert code == [cell.source for cell in notebook.cells]
