@@ -82,6 +82,20 @@ def test_an_outermost_variant_may_act_without_a_gradient() -> None:
     assert found == [[-1, -1], [-1, -0.5]]
 
 
+def test_an_outermost_variant_may_act_before_the_step() -> None:
+    lookahead = changed(
+        "lookahead(sgd(lr=1.0), k=2, alpha=0.5)", "the outermost variant acts before the step"
+    )
+    assert walk(lookahead, [0 * ONE], *[[ONE]] * 4) == [[-1], [-1.5], [-2.5], [-2.5]]
+
+
+def test_the_first_gradient_may_set_up_the_state_alone() -> None:
+    words = "the first gradient only sets up the state, and does not count"
+    late = walk(changed("adam(lr=1.0)", words), [ONE], *[[t * ONE] for t in range(1, 5)])
+    right = walk(catalog.build("adam(lr=1.0)"), [ONE], *[[t * ONE] for t in range(2, 5)])
+    assert late == [[1.0], *right]
+
+
 def test_what_two_blocks_have_is_stepped_twice() -> None:
     words = next(e.description for e in stepping_edits() if "blocks of 4 elements" in e.description)
     optimizer = changed("sgd(lr=1.0)", words)

@@ -59,10 +59,13 @@ def _counted_outside(description: str, count: str) -> Line:
     return Line(description, _ENTERED, f"{line}\n{_ENTERED}")
 
 
-def _skipped(description: str, condition: str) -> Line:
+def _skipped(
+    description: str, condition: str, state: str = "x.state_old", otherwise: str = ""
+) -> Line:
     """Parameters that take no part in the step."""
-    skip = "x.depth, x.state = len(self.layers), x.state_old"
+    skip = f"x.depth, x.state = len(self.layers), {state}"
     loop = f"for i, x in enumerate(leaves):\n    if {condition}: {skip}"
+    loop += f"\n    else: {otherwise}" * bool(otherwise)
     return Line(description, _PASS, f"{loop}\n{_PASS}")
 
 
@@ -121,6 +124,19 @@ LINES: Final = (
         "replace(self, layers=self.layers[:-1])._pass(leaves)\n"
         f"for x in leaves: x.t, x.theta_old = {_CALLS}, thetas[x.name]\n"
         "self.layers[-1].onward(leaves)",
+    ),
+    Line(
+        "the outermost variant acts before the step",
+        _PASS,
+        "for x in leaves: x.theta_old = x.theta\n"
+        "self.layers[-1].onward([x for x in leaves if x.g is not None])\n"
+        "replace(self, layers=self.layers[:-1])._pass(leaves)",
+    ),
+    _skipped(
+        "the first gradient only sets up the state, and does not count",
+        "x.g is not None and x.t == 1",
+        'x.state_old | {"t": 1}',
+        otherwise="x.t -= 1",
     ),
     _first("the step count stops at 256, as in bfloat16", "x.t = min(x.t, 256)"),
     _first("the step count stops at 2048, as in float16", "x.t = min(x.t, 2048)"),

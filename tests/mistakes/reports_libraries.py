@@ -246,10 +246,7 @@ def ratio_upside_down(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     return theta - lr * ratio(norm(h), norm(theta)) * h
 
 
-@mistake(
-    "lookahead(sgd(momentum=0.0))",
-    unexplained="the slow weights are synchronised before the step is taken",
-)
+@mistake("lookahead(sgd(momentum=0.0))", "the outermost variant acts before the step")
 def synchronises_before_the_step(theta, g, t, s, *, lr, k, alpha):
     if t == 1:
         s.slow = theta
@@ -340,8 +337,8 @@ def decay_in_every_step(theta, g, t, s, *, lr):
 
 @mistake(
     "cosine(sgd(momentum=0.0), decay_steps=8, end_factor=0.1)",
+    "cosine is attached after the first step",
     links="lindermanlab/S5#11",
-    unexplained="a schedule that is attached after the first step",
 )
 def first_step_before_the_schedule(theta, g, t, s, *, lr):
     factor = 0.1 + 0.9 * (1 + math.cos(math.pi * min(1, max(0, t - 2) / 8))) / 2
@@ -366,13 +363,13 @@ class LoadsTheNextStep(Target):
         self.counts = [t + 1 for t in self.counts]
 
 
-@mistake("sgd(dampening=0.0)", unexplained="no parameter is tried in a shorter format")
+@mistake("sgd(dampening=0.0)", "parameters are kept in float16")
 def parameters_in_half_precision(theta, g, t, s, *, lr, momentum):
     s.b = momentum * s.b + g
     return (theta - lr * (s.b if momentum else g)).astype(np.float16).astype(theta.dtype)
 
 
-@mistake("adam", unexplained="no hyperparameter is tried in a shorter format")
+@mistake("adam", "lr is rounded to float16")
 def rate_in_half_precision(theta, g, t, s, *, lr, beta1, beta2, eps):
     return theta - float(np.float16(lr)) * adam_step(g, t, s, beta1, beta2, eps)
 
@@ -391,7 +388,7 @@ class SecondMomentIsNotSaved(Target):
             s.v = np.zeros_like(s.m)
 
 
-@mistake("adam", unexplained="the first call takes no step")
+@mistake("adam", "the first gradient only sets up the state")
 class FirstStepIsLost(Target):
     """The first call only sets up the state, as where it is made lazily by an early return."""
 
