@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from refopt.hyperparameters import DOMAINS, Interval
 from refopt.oracle.limits import of_call, of_kept, of_quotient, of_ratio, of_update
-from refopt.oracle.reductions import of_elements, of_norm, of_reduction
+from refopt.oracle.reductions import of_elements, of_norm, of_reduction, of_sum
 from refopt.oracle.scope import Kind, Scope
 from refopt.oracle.substitutes import Change, of_kind, of_name, of_number
 from refopt.oracle.trees import (
@@ -231,6 +231,7 @@ def _of_operation(node: ast.BinOp, scope: Scope) -> Iterator[Change]:
     yield from of_kind("factor", _running(node, scope))
     yield from of_kind("factor", _forgetting(node, scope))
     yield from of_kind("norm", of_elements(node, scope))
+    yield from of_kind("norm", of_sum(node))
     yield from of_kind("limit", of_quotient(node))
     yield from of_kind("order", _ordered_otherwise(left, op, right))
     yield from of_kind("epsilon", _moved_inside(left, op, right))

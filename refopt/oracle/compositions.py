@@ -20,6 +20,7 @@ from refopt.layers import (
     REQUIRED,
     Hyperparameter,
     Layer,
+    OnDirection,
     OnGradient,
     OnGradients,
     OnLearningRate,
@@ -225,6 +226,11 @@ def _of_variant(i: int, layer: Layer, variants: Sequence[Layer]) -> Iterator[tup
     if name == "l2":
         words = "the gradient of the call before where the parameter belongs"
         yield words, partial(_other, i, "decay_of_the_gradient_before")
+    if isinstance(layer, OnGradient | OnDirection) and "sum" in layer.function.__code__.co_names:
+        yield (
+            f"the norms of {name} are those of all parameters together",
+            partial(_of_kind, i, faults.together(type(layer))),
+        )
     if isinstance(layer, OnGradients):
         yield (
             f"{name} changes the directions instead of the gradients",

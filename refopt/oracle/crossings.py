@@ -138,6 +138,10 @@ def _of_factor(i: int, optimizer: Optimizer) -> Iterator[Edit]:
                     after = f"{written(last)}  # with the ratio from before {inner.name}"
                     place = place_of(code, last, after, words, "crossing")
                     yield Edit(**place, apply=partial(_earlier, i, j, factor))
+                    words = f"{own} scales only what there is before {inner.name}"
+                    after = f"{written(last)}  # for what there is before {inner.name}"
+                    place = place_of(code, last, after, words, "crossing")
+                    yield Edit(**place, apply=partial(_in_part, i, j, factor))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +195,40 @@ class ScalingLater(Scaling):
             leaf.g = self.call(leaf)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Keeping(Layer):
+    """Keeps the direction as it is at that stage.
+
+    Attributes:
+        kept: the directions, by the parameter's name.
+    """
+
+    kept: dict[str, Array]
+
+    def outward(self, leaves: Sequence[Leaf]) -> None:
+        """Keeps the direction."""
+        for leaf in leaves:
+            self.kept[leaf.name] = leaf.h
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingInPart(stages.OnDirection):
+    """Scales the part of the direction that was there at an earlier stage.
+
+    Attributes:
+        kept: these parts, by the parameter's name.
+    """
+
+    kept: dict[str, Array]
+
+    def outward(self, leaves: Sequence[Leaf]) -> None:
+        """Applies a factor, computed from the whole direction, to the part."""
+        for leaf in leaves:
+            part, whole = self.kept[leaf.name], leaf.h
+            super().outward([leaf])
+            leaf.h = leaf.h * part + (whole - part)
+
+
 def _outside(i: int, factor: ast.expr, rest: ast.expr, optimizer: Optimizer) -> Optimizer:
     layers = list(optimizer.layers)
     own = _own(layers[i])
@@ -207,6 +245,16 @@ def _earlier(i: int, j: int, factor: ast.expr, optimizer: Optimizer) -> Optimize
     layers[i] = Scaling(**own, kept=kept)
     noting = _returning(layers[i].function, factor)
     layers.insert(j, Noting(**(own | {"function": noting}), kept=kept))
+    return _restacked(layers, optimizer)
+
+
+def _in_part(i: int, j: int, factor: ast.expr, optimizer: Optimizer) -> Optimizer:
+    layers = list(optimizer.layers)
+    own = _own(layers[i])
+    kept: dict[str, Array] = {}
+    function = _returning(layers[i].function, factor)
+    layers[i] = ScalingInPart(**(own | {"function": function}), kept=kept)
+    layers.insert(j, Keeping(**own, kept=kept))
     return _restacked(layers, optimizer)
 
 

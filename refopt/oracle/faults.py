@@ -6,7 +6,7 @@ beside another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -149,6 +149,55 @@ def piecewise_linear_without_end(xp: Namespace, t: int, *, schedule: Mapping[int
 def lazy_elements(xp: Namespace, g: Array, old: Array, new: Array) -> Array:
     """Elements whose gradient is zero keep their parameter and state."""
     return xp.where(g == 0, old, new)
+
+
+def together(kind: type[Layer]) -> type[Layer]:
+    """A kind of layer whose sums are those over all parameters together."""
+
+    class Together(kind):  # type: ignore[misc, valid-type]
+        def _act(self, leaves: Sequence[Leaf], act: Callable[[Sequence[Leaf]], None]) -> None:
+            """Runs the layer twice: with sums over each parameter, then with their totals."""
+            states = [(leaf.xp, leaf.g, leaf.h, leaf.theta) for leaf in leaves]
+            sums: list[_Sums] = []
+            for leaf in leaves:
+                sums.append(_Sums(leaf.xp))
+                leaf.xp = sums[-1]  # type: ignore[assignment]
+                act([leaf])
+            totals = [sum(each) for each in zip(*(own.found for own in sums), strict=True)]
+            for leaf, (xp, g, h, theta) in zip(leaves, states, strict=True):
+                leaf.g, leaf.h, leaf.theta = g, h, theta
+                leaf.xp = _Sums(xp, totals)  # type: ignore[assignment]
+                act([leaf])
+                leaf.xp = xp
+
+        def inward(self, leaves: Sequence[Leaf]) -> None:
+            """Acts on the way inward."""
+            self._act(leaves, super().inward)
+
+        def outward(self, leaves: Sequence[Leaf]) -> None:
+            """Acts on the way outward."""
+            self._act(leaves, super().outward)
+
+    return Together
+
+
+class _Sums:
+    """A namespace that notes its sums, or has others in their place."""
+
+    def __init__(self, xp: Namespace, totals: Sequence[Array] | None = None) -> None:
+        self.xp = xp
+        self.found: list[Array] = []
+        self.totals = None if totals is None else iter(totals)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.xp, name)
+
+    def sum(self, x: Array) -> Array:
+        """The sum of one parameter, or the total of all."""
+        if self.totals is not None:
+            return next(self.totals)
+        self.found.append(self.xp.sum(x))
+        return self.found[-1]
 
 
 class OnDirections(Layer):

@@ -73,6 +73,18 @@ def of_norm(name: str, value: ast.expr) -> Iterator[Change]:
             yield Change(words, call("sqrt", total_of(again)))
 
 
+def of_sum(node: ast.BinOp) -> Iterator[Change]:
+    """The root of a sum of squares in place of a sum of norms."""
+    match node:
+        case ast.BinOp(
+            left=ast.Name(id=first),
+            op=ast.Add(),
+            right=ast.BinOp(left=weight, op=ast.Mult(), right=ast.Name(id=second)),
+        ) if first.startswith("norm") and second.startswith("norm"):
+            squares = f"xp.sqrt({first}**2 + {ast.unparse(weight)} * {second}**2)"
+            yield Change("the root of a sum of squares, not a sum of roots", expression(squares))
+
+
 def of_reduction(node: ast.Call) -> Iterator[Change]:
     """The sum where the mean belongs, and other axes than all but the first."""
     match node:

@@ -905,7 +905,7 @@ class DecayOutsideTheLocalRate(Optimizer):
         p -= s["buffer"]
 
 
-@mistake("lars", "weight_decay", "norm_g")
+@mistake("lars", "the root of a sum of squares")
 class NormsUnderOneRoot(Optimizer):
     zeros = ("buffer",)
 

@@ -97,7 +97,7 @@ def decay_of_matrices_alone(theta, g, t, s, *, lr, beta1, beta2, eps, weight_dec
     return theta - lr * (h + decay * theta)
 
 
-@mistake("adamw", unexplained="the decay joins a part of another layer")
+@mistake("adamw", "the decay is added to m / (1 - beta1**t) here alone")
 def decay_divided_by_the_root(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     s.m = beta1 * s.m + (1 - beta1) * g
     s.v = beta2 * s.v + (1 - beta2) * g**2
@@ -128,8 +128,8 @@ def decay_by_the_rate_squared(theta, g, t, s, *, lr, beta1, beta2, eps, weight_d
 
 @mistake(
     "adamw",
+    "m = beta1 * m + (1 - beta1) * g + weight_decay * theta",
     links="martinnormark/neural-mesh-simplification#45",
-    unexplained="the decay joins a part of another layer",
 )
 def decay_in_the_first_moment(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     """The decay is added to the state, where the next step finds it again."""
@@ -168,11 +168,7 @@ def always_decoupled(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     return theta - lr * (adam_step(g, t, s, beta1, beta2, eps) + weight_decay * theta)
 
 
-@mistake(
-    "l2(rmsprop(momentum=0.0))",
-    links="apache/mxnet#5043",
-    unexplained="l2 reaches one line of the rule alone",
-)
+@mistake("l2(rmsprop(momentum=0.0))", "(g + weight_decay * theta)**2", links="apache/mxnet#5043")
 def brackets_left_out(theta, g, t, s, *, lr, rho, eps, weight_decay):
     """``(1 - rho) * g + wd * theta`` squared, where the bracket should hold the sum."""
     s.v = rho * s.v + (1 - rho) * (g + weight_decay * theta) ** 2
@@ -229,13 +225,13 @@ def ratio_at_most_one(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     return theta - lr * min(ratio(theta, h), 1.0) * h
 
 
-@mistake("lamb", unexplained="the norm is that of the direction before another layer")
+@mistake("lamb", "the ratio is computed before weight_decay")
 def norm_before_the_decay(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     h = adam_step(g, t, s, beta1, beta2, eps)
     return theta - lr * ratio(theta, h) * (h + weight_decay * theta)
 
 
-@mistake("lamb", unexplained="two squares at once in a long formula")
+@mistake("lamb", "the ratio is squared")
 def norms_without_their_roots(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     h = adam_step(g, t, s, beta1, beta2, eps) + weight_decay * theta
     above, below = np.sum(theta**2), np.sum(h**2)
@@ -249,18 +245,14 @@ def one_norm(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     return theta - lr * (above / below if above > 0 and below > 0 else 1.0) * h
 
 
-@mistake(
-    "lamb",
-    links="fastalgo/over9000_lamb#1",
-    unexplained="the ratio scales what another layer has not yet changed",
-)
+@mistake("lamb", "scales only what there is before weight_decay", links="fastalgo/over9000_lamb#1")
 def ratio_scales_the_adam_part(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     h = adam_step(g, t, s, beta1, beta2, eps)
     whole = h + weight_decay * theta
     return theta - lr * (ratio(theta, whole) * h + weight_decay * theta)
 
 
-@mistake("layer_adaptation(adam)", unexplained="the norms are those of all parameters together")
+@mistake("layer_adaptation(adam)", "are those of all parameters together")
 class OneRatioForAll(Target):
     """The norms are those of all parameters together."""
 
@@ -295,7 +287,7 @@ def ratio_at_the_step(theta, g, t, s, *, lr, momentum, eta, weight_decay):
     return theta - lr * local * (s.b if momentum else g)
 
 
-@mistake("lars", links="apache/mxnet#15102", unexplained="the root of a sum for the sum of roots")
+@mistake("lars", "the root of a sum of squares, not a sum of roots", links="apache/mxnet#15102")
 def root_of_the_quotient_of_squares(theta, g, t, s, *, lr, momentum, eta, weight_decay):
     above, below = np.sum(theta**2), np.sum(g**2)
     ratio = 1.0
