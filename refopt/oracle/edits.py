@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -158,6 +159,7 @@ def scope_of(code: Source, position: int, stage: Stage) -> Scope:
         readable=supplied - kinds.keys(),
         target=assigned(code.statements[position]),
         identity=None if states else _IDENTITIES.get(stage),
+        has_floor=any(_ROOT_OF_EPSILON.search(ast.unparse(s)) for s in code.statements),
     )
     for statement in code.statements[:position]:
         match statement:
@@ -168,6 +170,8 @@ def scope_of(code: Source, position: int, stage: Stage) -> Scope:
                     scope = replace(scope, kinds={**scope.kinds, name: scope.kind(value)})
     return scope
 
+
+_ROOT_OF_EPSILON: Final = re.compile(r"sqrt\(\w+ \+ eps\)")
 
 _READ: Final = frozenset({"g", "h", "theta", "theta_old", "old", "new"})
 """The arrays that functions read and that are no state."""

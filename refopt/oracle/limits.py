@@ -32,6 +32,8 @@ def of_kept(state: ast.Name, scope: Scope) -> Iterator[Change]:
 
 
 def _floors(scope: Scope) -> list[ast.expr]:
+    if scope.has_floor:
+        return []
     return [*[named("eps")] * ("eps" in scope.hyperparameters), ast.Constant(FLOOR)]
 
 

@@ -25,6 +25,7 @@ class Scope:
         readable: what a function of its kind could read as well: ``lr``, ``t``, ...
         target: what the statement assigns.
         identity: what a variant without state would return to change nothing.
+        has_floor: whether epsilon is inside the roots, where a state needs no floor.
     """
 
     kinds: Mapping[str, Kind]
@@ -34,6 +35,7 @@ class Scope:
     readable: frozenset[str]
     target: str = ""
     identity: str | None = None
+    has_floor: bool = False
 
     @property
     def rates(self) -> list[str]:
