@@ -383,7 +383,7 @@ def sign_of_the_new_momentum(theta, g, t, s, *, lr, beta1, beta2, weight_decay):
     return theta - lr * (np.sign(c) + weight_decay * theta)
 
 
-@mistake("lion", "beta1 * m + (1 - beta1) * g")
+@mistake("lion", "beta2 is given the value of beta1")
 def one_beta_for_both(theta, g, t, s, *, lr, beta1, beta2, weight_decay):
     s.m = beta1 * s.m + (1 - beta1) * g
     return theta - lr * (np.sign(s.m) + weight_decay * theta)
