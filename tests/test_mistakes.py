@@ -21,6 +21,7 @@ MODULES = (
     "inplace",
     "pairs",
     "reports_adam",
+    "reports_courses",
     "reports_decay",
     "reports_descent",
     "reports_libraries",

@@ -206,7 +206,11 @@ class NormWithoutItsRoot(Plain):
         return [None if g is None else g * np.asarray(factor, g.dtype) for g in grads]
 
 
-@mistake("clip_by_norm(sgd(momentum=0.0))", "max_norm / norm * g", links="sony/nnabla-ext-cuda#201")
+@mistake(
+    "clip_by_norm(sgd(momentum=0.0))",
+    "scaled to max_norm also where the norm is below it",
+    links="sony/nnabla-ext-cuda#201",
+)
 def small_gradients_are_enlarged(theta, g, t, s, *, lr, max_norm):
     norm = np.sqrt(np.sum(g**2))
     return theta - lr * (g * (max_norm / norm) if norm > 0 else g)
