@@ -367,7 +367,7 @@ def squares_in_half_precision(theta, g, t, s, *, lr, beta1, beta2, eps):
     return theta - lr * s.m / (1 - beta1**t) / (np.sqrt(s.v / (1 - beta2**t)) + eps)
 
 
-@mistake("sgd(momentum=0.0)", unexplained="gradients that come one step late")
+@mistake("sgd(momentum=0.0)", "each call takes the step of the call before")
 class OneStepLate(Target):
     """The gradient is taken from a queue that holds one."""
 

@@ -97,7 +97,7 @@ def decay_of_matrices_alone(theta, g, t, s, *, lr, beta1, beta2, eps, weight_dec
     return theta - lr * (h + decay * theta)
 
 
-@mistake("adamw", "the decay is added to m / (1 - beta1**t) here alone")
+@mistake("adamw", "m_hat = m / (1 - beta1**t) + weight_decay * theta")
 def decay_divided_by_the_root(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     s.m = beta1 * s.m + (1 - beta1) * g
     s.v = beta2 * s.v + (1 - beta2) * g**2
@@ -128,7 +128,7 @@ def decay_by_the_rate_squared(theta, g, t, s, *, lr, beta1, beta2, eps, weight_d
 
 @mistake(
     "adamw",
-    "m = beta1 * m + (1 - beta1) * g + weight_decay * theta",
+    "(1 - beta1) * g + weight_decay * theta",
     links="martinnormark/neural-mesh-simplification#45",
 )
 def decay_in_the_first_moment(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
@@ -168,7 +168,11 @@ def always_decoupled(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     return theta - lr * (adam_step(g, t, s, beta1, beta2, eps) + weight_decay * theta)
 
 
-@mistake("l2(rmsprop(momentum=0.0))", "(g + weight_decay * theta)**2", links="apache/mxnet#5043")
+@mistake(
+    "l2(rmsprop(momentum=0.0))",
+    "(1 - rho) * (g + weight_decay * theta)**2",
+    links="apache/mxnet#5043",
+)
 def brackets_left_out(theta, g, t, s, *, lr, rho, eps, weight_decay):
     """``(1 - rho) * g + wd * theta`` squared, where the bracket should hold the sum."""
     s.v = rho * s.v + (1 - rho) * (g + weight_decay * theta) ** 2

@@ -39,7 +39,7 @@ def last_increment_times_the_rate(theta, g, t, s, *, lr, momentum):
     return theta - s.step
 
 
-@mistake("sgd(dampening=0.0)", "the learning rate is applied twice")
+@mistake("sgd(dampening=0.0)", "lr * step")
 def rate_applied_twice(theta, g, t, s, *, lr, momentum):
     s.b = momentum * s.b + lr * g
     return theta - lr * s.b
