@@ -10,7 +10,7 @@ from refopt.oracle.edits import double_edits
 from refopt.oracle.identify import all_edits
 from refopt.oracle.matrix import example
 from refopt.oracle.reports import Report, known, reports
-from refopt.oracle.stepping import losses
+from refopt.oracle.saving import losses
 
 
 @cache

@@ -7,9 +7,8 @@ import pytest
 
 from refopt import catalog
 from refopt.arithmetic.bounds import FLOAT32, Bounded
-from refopt.layers import State
 from refopt.optimizer import Optimizer
-from refopt.oracle.stepping import from_one_array, losses, stepping_edits
+from refopt.oracle.stepping import from_one_array, stepping_edits
 
 Array = np.ndarray
 
@@ -132,31 +131,3 @@ def test_gradients_of_one_array(by: int) -> None:
     )
     for name, bound in bounds.items():
         np.testing.assert_array_equal(bound.value, read[name])
-
-
-def test_the_state_of_the_first_parameter_alone() -> None:
-    optimizer = catalog.build("sgd(momentum=0.5)")
-    fresh = optimizer.init([ONE, ONE])
-    _, state = optimizer.step([ONE, ONE], [ONE, ONE], fresh)
-
-    def loaded(words: str) -> State:
-        return losses(optimizer)[words](state, fresh)
-
-    every = loaded("only the state of the first parameter is loaded")
-    assert (every["0"], every["1"]) == (state["0"], fresh["1"])
-    arrays = loaded("only the state arrays of the first parameter are loaded, all step counts are")
-    assert (arrays["0"], arrays["1"]) == (state["0"], fresh["1"] | {"t": 1})
-
-
-def test_one_state_array_may_be_rounded_or_read_for_another() -> None:
-    optimizer = catalog.build("adam")
-    params = [np.ones(1)]
-    fresh = optimizer.init(params)
-    _, state = optimizer.step(params, [np.full(1, 0.1)], fresh)
-    own = state["0"]
-    lost = losses(optimizer)
-    rounded = lost["the second moment is rounded to bfloat16 by loading"](state, fresh)["0"]
-    assert rounded["adam.m"] is own["adam.m"]
-    assert 0 < abs(rounded["adam.v"] - own["adam.v"]) < 2**-8 * own["adam.v"]
-    twice = lost["the first moment is loaded as the second moment as well"](state, fresh)["0"]
-    assert twice == own | {"adam.v": own["adam.m"]}

@@ -41,8 +41,9 @@ from refopt.oracle.observation import (
 )
 from refopt.oracle.pairs import Screen, promising, together
 from refopt.oracle.reproduction import Reproduction
+from refopt.oracle.saving import losses
 from refopt.oracle.sieve import DOES_NOT_RUN, Sieve, TimeIsOverError, quiet
-from refopt.oracle.stepping import losses, stepping_edits
+from refopt.oracle.stepping import stepping_edits
 from refopt.oracle.subject import asked, described, subject_of
 from refopt.oracle.wording import written
 

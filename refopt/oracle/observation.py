@@ -157,6 +157,16 @@ class Hypothesis:
     change: Callable[[Optimizer], Optimizer] = lambda optimizer: optimizer
     reload: Callable[[State, State], State] = lambda state, fresh: state
 
+    def joins(self, changed: Optimizer, trace: Trace) -> bool:
+        """Whether it does the same to parameters as to all of them joined.
+
+        Args:
+            changed: the optimizer after the change.
+            trace: what is compared: loading may do something else to each parameter.
+        """
+        loads_as_saved = trace.resumed_after is None or self.reload is Hypothesis.reload
+        return loads_as_saved and is_elementwise(changed)
+
     def at(self, probe: Probe) -> Optimizer:
         """The optimizer with the probe's hyperparameters, before the change."""
         known = self.optimizer.hyperparameters()
@@ -201,7 +211,7 @@ def measure(
 def _measured(hypothesis: Hypothesis, probe: Probe, trace: Trace, mode: Mode) -> Distance:
     base = hypothesis.at(probe)
     given = probe
-    if probe.joined is not None and is_elementwise(hypothesis.change(base)):
+    if probe.joined is not None and hypothesis.joins(hypothesis.change(base), trace):
         probe, trace = probe.joined, trace.joined
     worst, first, decided = 0.0, None, True
     reached = _expected(hypothesis, probe, trace, mode)

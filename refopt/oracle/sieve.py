@@ -15,7 +15,6 @@ import numpy as np
 
 from refopt.arithmetic.bounds import FORMATS
 from refopt.optimizer import Optimizer
-from refopt.oracle.elementwise import is_elementwise
 from refopt.oracle.observation import Hypothesis, Observation
 from refopt.oracle.probes import Probe
 from refopt.oracle.run import Trace
@@ -151,7 +150,7 @@ class Sieve:
     def _stays_close(self, hypothesis: Hypothesis, probe: Probe, trace: Trace) -> bool:
         base = self._base(hypothesis, probe)
         optimizer = hypothesis.change(base)
-        if probe.joined is not None and is_elementwise(optimizer):
+        if probe.joined is not None and hypothesis.joins(optimizer, trace):
             probe, trace, places = probe.joined, trace.joined, self._joined[probe.id]
         else:
             places = self.waypoints[probe.id]

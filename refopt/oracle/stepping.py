@@ -2,30 +2,27 @@
 
 Counters that advance too often, missing gradients taken for zero, parameters written in part, a
 learning rate that stays: each is one line of ``refopt/optimizer.py`` that reads otherwise, or one
-line more. The module is compiled from its source with that line changed. What saving and loading
-may lose is a change of the state at that moment (:func:`losses`).
+line more. The module is compiled from its source with that line changed.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
-from itertools import chain, combinations, permutations
+from itertools import chain
 from typing import Final
 
 import numpy as np
 
 from refopt import optimizer as stepping
 from refopt.arithmetic.bounds import Bounded
-from refopt.layers import Leaf, State
+from refopt.layers import Leaf
 from refopt.optimizer import Optimizer
 from refopt.oracle.edits import Edit
 from refopt.oracle.faults import rounded
-from refopt.oracle.trees import named
-from refopt.oracle.wording import said
 from refopt.xp import Array
 
 
@@ -317,73 +314,6 @@ def stepping_edits() -> Iterator[Edit]:
             kind="stepping",
             apply=partial(_stepped_otherwise, line),
         )
-
-
-Reload = Callable[[State, State], State]
-"""The state after loading, from that which was saved and that of a fresh optimizer."""
-
-
-def losses(optimizer: Optimizer) -> dict[str, Reload]:
-    """What saving and loading may lose, in words."""
-    names = {layer.key(name): name for layer in optimizer.layers for name in layer.state_names}
-    lost: dict[str, Reload] = {
-        "the step count is not saved": partial(_fresh, ["t"]),
-        "the step count is one too small after loading": partial(_counted, -1),
-        "the step count is one too large after loading": partial(_counted, 1),
-    }
-    for format in ("float16", "bfloat16"):
-        lost[f"the state is rounded to {format} by loading"] = partial(_shortened, format, names)
-        for key, name in names.items() if len(names) > 1 else ():
-            words = f"{said(named(name))} is rounded to {format} by loading"
-            lost[words] = partial(_shortened, format, [key])
-    for key, name in names.items():
-        lost[f"{said(named(name))} is not saved"] = partial(_fresh, [key])
-    lost["only the state of the first parameter is loaded"] = _of_the_first
-    lost["only the state arrays of the first parameter are loaded, all step counts are"] = partial(
-        _of_the_first, counts=True
-    )
-    lost["no state is saved"] = partial(_fresh, ["t", *names])
-    if names:
-        lost["the state arrays are not saved, the step count is"] = partial(_fresh, list(names))
-    for first, second in combinations(names, 2):
-        words = (
-            f"{said(named(names[first]))} and {said(named(names[second]))} are exchanged by loading"
-        )
-        lost[words] = partial(_exchanged, first, second)
-    for first, second in permutations(names, 2):
-        words = f"{said(named(names[first]))} is loaded as {said(named(names[second]))} as well"
-        lost[words] = partial(_loaded_as, first, second)
-    return lost
-
-
-def _fresh(keys: Sequence[str], state: State, fresh: State) -> State:
-    return {name: own | {key: fresh[name][key] for key in keys} for name, own in state.items()}
-
-
-def _of_the_first(state: State, fresh: State, *, counts: bool = False) -> State:
-    first, *others = state
-    kept = ["t"] if counts else []
-    return {first: state[first]} | {
-        name: fresh[name] | {key: state[name][key] for key in kept} for name in others
-    }
-
-
-def _shortened(format: str, keys: Iterable[str], state: State, _: State) -> State:
-    return {
-        name: own | {key: rounded(own[key], format) for key in keys} for name, own in state.items()
-    }
-
-
-def _counted(by: int, state: State, _: State) -> State:
-    return {name: own | {"t": own["t"] + by} for name, own in state.items()}
-
-
-def _exchanged(first: str, second: str, state: State, _: State) -> State:
-    return {name: own | {first: own[second], second: own[first]} for name, own in state.items()}
-
-
-def _loaded_as(first: str, second: str, state: State, _: State) -> State:
-    return {name: own | {second: own[first]} for name, own in state.items()}
 
 
 @cache
