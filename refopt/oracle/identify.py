@@ -34,6 +34,7 @@ from refopt.oracle.observation import (
     Hypothesis,
     Observation,
     Variation,
+    astray,
     measure,
     observe,
     watched,
@@ -172,11 +173,12 @@ class Search:
     """Tries hypotheses on what was seen of a target, the simplest first.
 
     Attributes:
+        telling: what was seen, that first which a changed form has to explain.
         is_over: whether the time for pairs of changes ended before all were tried.
     """
 
     def __init__(self, seen: Observation, fresh: Callable[[], Observation], again: Again) -> None:
-        self.seen = seen
+        self.seen = self.telling = seen
         self.fresh = fresh
         self.again = again
         self.sieve = Sieve(seen)
@@ -199,6 +201,7 @@ class Search:
         asked = len(expressions) == 1
         nearest = sorted(forms[asked:], key=self._likeness, reverse=True)
         first, *others = [*forms[:asked], *nearest]
+        self.telling = self.seen.led_by(astray(first.hypothesis, self.seen))
         for stage in (
             self._changed(first),
             self._gated(first),
@@ -238,7 +241,7 @@ class Search:
             with quiet():
                 for candidate in stage:
                     if self.sieve.passes(candidate.hypothesis):
-                        worst = confirmed(candidate.hypothesis, self.seen)
+                        worst = confirmed(candidate.hypothesis, self.telling)
                         if worst is not None:
                             hits.append((candidate, worst))
         except TimeIsOverError:
@@ -341,7 +344,10 @@ def confirmed(hypothesis: Hypothesis, seen: Observation) -> float | None:
     Where nothing bounds an error, everything stays inside: such a change explains nothing, unless
     what it changes has no bound there either.
     """
+    *_, widest = modes(FORMATS[seen.dtype]).values()
     try:
+        if measure(hypothesis, seen, widest, to_the_end=False).deviation is not None:
+            return None  # nor does it stay inside in a stricter mode
         precision, distance = weigh(hypothesis, seen, to_the_end=False)
         if precision is None:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -55,6 +55,15 @@ class Observation:
     def notes(self) -> tuple[str, ...]:
         """What could not be exercised, and why."""
         return tuple(dict.fromkeys(note for trace in self.traces for note in trace.notes))
+
+    def led_by(self, ids: Collection[str]) -> Observation:
+        """The same with the probes of these ids first."""
+        order = sorted(range(len(self.probes)), key=lambda i: self.probes[i].id not in ids)
+        return replace(
+            self,
+            probes=tuple(self.probes[i] for i in order),
+            traces=tuple(self.traces[i] for i in order),
+        )
 
 
 class Distance(NamedTuple):
@@ -190,6 +199,16 @@ def weigh(
         if distance.deviation is None:
             return precision, distance
     return None, distance
+
+
+def astray(hypothesis: Hypothesis, seen: Observation) -> set[str]:
+    """The ids of the probes in which a target leaves even the widest bounds of a hypothesis."""
+    *_, widest = modes(FORMATS[seen.dtype]).values()
+    return {
+        probe.id
+        for probe, trace in zip(seen.probes, seen.traces, strict=True)
+        if _measured(hypothesis, probe, trace, widest).deviation is not None
+    }
 
 
 def measure(

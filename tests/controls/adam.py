@@ -188,11 +188,11 @@ def averages_that_are_never_biased(theta, g, t, s, *, lr, beta1, beta2, eps):
 def weights_of_all_gradients(theta, g, t, s, *, lr, beta1, beta2, eps):
     """Both moments anew from all gradients so far."""
     s.gs = [*vars(s).get("gs", []), g]
-    ages = range(len(s.gs) - 1, -1, -1)
-    total1 = sum(beta1**age for age in ages)
-    total2 = sum(beta2**age for age in ages)
-    m_hat = sum(beta1**age / total1 * g for age, g in zip(ages, s.gs, strict=True))
-    v_hat = sum(beta2**age / total2 * g * g for age, g in zip(ages, s.gs, strict=True))
+    gs = np.stack(s.gs)
+    ages = np.arange(len(gs))[::-1]
+    first, second = beta1**ages, beta2**ages
+    m_hat = np.tensordot((first / first.sum()).astype(g.dtype), gs, 1)
+    v_hat = np.tensordot((second / second.sum()).astype(g.dtype), gs * gs, 1)
     return theta - lr * m_hat / (np.sqrt(v_hat) + eps)
 
 
