@@ -43,7 +43,7 @@ from refopt.oracle.observation import (
 from refopt.oracle.pairs import Screen, promising, together
 from refopt.oracle.reproduction import Reproduction
 from refopt.oracle.saving import losses
-from refopt.oracle.sieve import DOES_NOT_RUN, Sieve, TimeIsOverError, quiet
+from refopt.oracle.sieve import DOES_NOT_RUN, Sieve, TimeIsOverError, quiet, underflows
 from refopt.oracle.stepping import stepping_edits
 from refopt.oracle.subject import asked, described, subject_of
 from refopt.oracle.wording import written
@@ -359,13 +359,21 @@ def confirmed(hypothesis: Hypothesis, seen: Observation) -> float | None:
 
 
 def _bounds_as_much(hypothesis: Hypothesis, seen: Observation, precision: Precision) -> bool:
-    """Whether a hypothesis bounds all errors in every probe in which its optimizer does."""
+    """Whether a hypothesis bounds all errors in every probe in which its optimizer does.
+
+    Where squares underflow nothing bounds a norm: it need not, if the target is no such optimizer
+    in other probes either.
+    """
     mode = modes(FORMATS[seen.dtype])[precision]
+    unchanged = Hypothesis(hypothesis.optimizer)
+    is_excused, is_needed = False, False
     for probe, trace in zip(seen.probes, seen.traces, strict=True):
         alone = Observation(seen.dtype, (probe,), (trace,))
-        if (
-            not measure(hypothesis, alone, mode).decided
-            and measure(Hypothesis(hypothesis.optimizer), alone, mode).decided
-        ):
-            return False
-    return True
+        before, after = (measure(each, alone, mode) for each in (unchanged, hypothesis))
+        if after.decided:
+            is_needed = is_needed or before.deviation is not None
+        elif before.decided:
+            if not underflows(probe):
+                return False
+            is_excused = True
+    return is_needed or not is_excused

@@ -97,7 +97,7 @@ class Sieve:
     def __init__(self, seen: Observation) -> None:
         every = zip(seen.probes, seen.traces, strict=True)
         self.runs = [
-            (probe, trace) for probe, trace in every if not (probe.rests or _underflows(probe))
+            (probe, trace) for probe, trace in every if not (probe.rests or underflows(probe))
         ]
         self.waypoints = {probe.id: waypoints(probe, trace) for probe, trace in self.runs}
         self._joined = {
@@ -168,7 +168,7 @@ class Sieve:
         return True
 
 
-def _underflows(probe: Probe) -> bool:
+def underflows(probe: Probe) -> bool:
     """Whether a gradient that is not zero has a square that is less than any normal number."""
     return any(
         np.any((g != 0) & (np.square(g.astype(np.float64)) < FORMATS[g.dtype.name].tiny))
