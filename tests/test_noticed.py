@@ -25,8 +25,10 @@ from refopt.arithmetic.symbols import (
     SymbolsNamespace,
     any_in_row,
     any_over,
+    largest,
     mean_over,
     row_mean,
+    row_sum,
     total,
 )
 from refopt.hyperparameters import DOMAINS, Interval
@@ -108,6 +110,8 @@ def added_up(expression: Any) -> Any:
     return (
         sp.sympify(expression)
         .replace(total, lambda x: sp.Add(*along(x, (0, 1))))
+        .replace(largest, lambda x: sp.Max(*along(x, (0, 1))))
+        .replace(row_sum, lambda x: sp.Add(*along(x, (1,))))
         .replace(row_mean, lambda x: mean(x, 1))
         .replace(mean_over, mean)
         .replace(any_in_row, lambda x: is_any(x, 1))
