@@ -371,7 +371,7 @@ class StepsInEveryCall(Accumulating):
 @mistake(
     "gradient_accumulation(sgd)",
     "mean + (g - mean) / k",
-    unexplained="the formula is built otherwise, in more than two places",
+    unexplained="what a missing gradient means is different as well",
 )
 class RunningMeanOfFixedLength(Accumulating):
     def gather(self, grads):
