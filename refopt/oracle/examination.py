@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
@@ -128,7 +129,7 @@ class Examination:
             return ran | {"outcome": "conforms", "precision": precision, "notes": notes + undecided}
         explanations, why_none = self._explained if self.explain else ((), ())
         ran |= {"notes": notes + why_none, "explanations": explanations}
-        if self.explain and not explanations:
+        if self.explain and all(math.isinf(each.worst) for each in explanations):
             ran["script"] = self._reproduced(deviation, seen)
         if _has_no_numbers(seen, deviation):
             where = f"step {deviation.step} of probe {deviation.probe!r}"

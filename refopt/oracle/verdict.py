@@ -95,7 +95,8 @@ class Verdict:
         probes: the ids of the probes that ran.
         notes: what could not be exercised, and why.
         explanations: what it computes instead; more than one where no probe can tell them apart.
-        script: where nothing explains a deviation, the smallest run that shows it, as a script.
+        script: where no other optimizer explains a deviation, the smallest run that shows it, as a
+            script.
         seconds: how long it took.
     """
 
@@ -125,7 +126,7 @@ class Verdict:
         return plain(asdict(self))  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
-        """The outcome first, then where and how far, then what was done."""
+        """The outcome first, then where and how far, then what was done, and how to see it."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
@@ -143,14 +144,14 @@ class Verdict:
             yield from self._explained()
             if not self.explanations:
                 yield "  no change of the reference explains it"
-            if self.script:
-                yield "  reproduced by:"
-                yield textwrap.indent(self.script.rstrip(), "    ")
         else:
             yield f"{head} conforms to {spec}{_MODES[self.precision or 'working']} {how}"
             yield f"  largest error: {self.worst:.2f} of its bound"
         yield f"  probes: {', '.join(self.probes)}"
         yield from (f"  note: {note}" for note in self.notes)
+        if self.script:
+            yield "  reproduced by:"
+            yield textwrap.indent(self.script.rstrip(), "    ")
 
     def _explained(self) -> Iterator[str]:
         if self.explanations:
