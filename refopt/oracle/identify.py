@@ -249,6 +249,8 @@ class Search:
         if not hits:
             return []
         again = self.fresh()
+        if not self.telling.probes[0].rests:  # where nothing shows, other values show no more
+            again = again.without_rest()
         hits.sort(key=lambda hit: hit[0].rank)
         return [
             candidate.as_explanation(worst)
@@ -346,7 +348,7 @@ def confirmed(hypothesis: Hypothesis, seen: Observation) -> float | None:
     """
     *_, widest = modes(FORMATS[seen.dtype]).values()
     try:
-        if measure(hypothesis, seen, widest, to_the_end=False).deviation is not None:
+        if measure(hypothesis, seen.first(), widest).deviation is not None:
             return None  # nor does it stay inside in a stricter mode
         precision, distance = weigh(hypothesis, seen, to_the_end=False)
         if precision is None:

@@ -58,11 +58,21 @@ class Observation:
 
     def led_by(self, ids: Collection[str]) -> Observation:
         """The same with the probes of these ids first."""
-        order = sorted(range(len(self.probes)), key=lambda i: self.probes[i].id not in ids)
+        return self._of(sorted(range(len(self.probes)), key=lambda i: self.probes[i].id not in ids))
+
+    def first(self) -> Observation:
+        """The first probe alone."""
+        return self._of([0])
+
+    def without_rest(self) -> Observation:
+        """The same without the probe that rests."""
+        return self._of([i for i, probe in enumerate(self.probes) if not probe.rests])
+
+    def _of(self, places: Sequence[int]) -> Observation:
         return replace(
             self,
-            probes=tuple(self.probes[i] for i in order),
-            traces=tuple(self.traces[i] for i in order),
+            probes=tuple(self.probes[i] for i in places),
+            traces=tuple(self.traces[i] for i in places),
         )
 
 
