@@ -122,6 +122,7 @@ def added_up(expression: Any) -> Any:
 def places(*expressions: Any) -> Iterator[dict[Any, Any]]:
     """Where expressions are compared: anywhere, and where arrays, rows or rates are zero."""
     symbols = sorted(set().union(*(x.free_symbols for x in expressions)), key=str)
+    yield {s: s / 8 for s in symbols if is_element(s)}  # below what clips
     zeros: list[list[Any]] = [[]]
     for name, end in product(ARRAYS, ("", COLUMN, ROW + COLUMN)):
         zeros.append([s for s in symbols if is_element(s) and s.name.rstrip(end or " ") == name])
