@@ -25,6 +25,7 @@ from refopt.layers import (
     OnGradients,
     OnLearningRate,
     OnParameter,
+    OnRows,
     OnWindow,
 )
 from refopt.optimizer import Optimizer, VariantConstructor
@@ -238,6 +239,11 @@ def _of_variant(i: int, layer: Layer, variants: Sequence[Layer]) -> Iterator[tup
         )
     if isinstance(layer, OnParameter) and "k" in layer.hyperparameters:
         yield f"{name} resets the state inside", partial(_of_kind, i, faults.Resetting)
+    if isinstance(layer, OnRows):
+        words = f"{name} keeps rows of the parameter alone: the state inside goes on"
+        yield words, partial(_of_kind, i, faults.OnRowsOfParameters)
+        words = f"{name} keeps rows of the state inside alone: the parameter moves"
+        yield words, partial(_of_kind, i, faults.OnRowsOfStates)
     if isinstance(layer, OnLearningRate):
         words = f"{name} is attached after the first step, and is one step late from then on"
         yield words, partial(_of_kind, i, faults.AttachedLate)

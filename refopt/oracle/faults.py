@@ -235,6 +235,26 @@ class Resetting(OnParameter):
                 leaf.state |= {key: 0 * leaf.state[key] for key in inner}
 
 
+class OnRowsOfParameters(OnRows):
+    """Chooses rows of the parameter alone: the state inside always goes on."""
+
+    def onward(self, leaves: Sequence[Leaf]) -> None:
+        """Applies the function to the parameter."""
+        for leaf in leaves:
+            leaf.theta = self.function(leaf.xp, leaf.g, leaf.theta_old, leaf.theta)
+
+
+class OnRowsOfStates(OnRows):
+    """Chooses rows of the state inside alone: the parameter always moves."""
+
+    def onward(self, leaves: Sequence[Leaf]) -> None:
+        """Applies the function to the state."""
+        moved = [leaf.theta for leaf in leaves]
+        super().onward(leaves)
+        for leaf, theta in zip(leaves, moved, strict=True):
+            leaf.theta = theta
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sharing(Rule):
     """Has one state for all parameters of a shape, instead of one for each.

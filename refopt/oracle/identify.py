@@ -19,7 +19,7 @@ from typing import Any, Final
 from refopt import catalog, specification
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
-from refopt.arithmetic.bounds import FLOAT32, FORMATS, Precision, modes
+from refopt.arithmetic.bounds import FLOAT32, FORMATS, modes
 from refopt.optimizer import Optimizer
 from refopt.oracle.alternatives import COMMON
 from refopt.oracle.circumstances import Again, hanging_on
@@ -37,13 +37,14 @@ from refopt.oracle.observation import (
     astray,
     measure,
     observe,
+    share_bounded,
     watched,
     weigh,
 )
 from refopt.oracle.pairs import Screen, promising, together
 from refopt.oracle.reproduction import Reproduction
 from refopt.oracle.saving import losses
-from refopt.oracle.sieve import DOES_NOT_RUN, Sieve, TimeIsOverError, quiet, underflows
+from refopt.oracle.sieve import DOES_NOT_RUN, Sieve, TimeIsOverError, quiet
 from refopt.oracle.stepping import stepping_edits
 from refopt.oracle.subject import asked, described, subject_of
 from refopt.oracle.wording import written
@@ -56,6 +57,9 @@ PATIENCE: Final = 12.0
 
 NEIGHBOURS: Final = 3
 """The forms nearest to a target whose changes are tried as well."""
+
+MOST: Final = 0.5
+"""The share of the elements in question that a change has to bound."""
 
 LIKELIER: Final = (*COMMON, "composition", "form", "hyperparameter", "stepping")
 """The kinds of edits of which the likelier ones are the better explanation."""
@@ -344,38 +348,18 @@ def confirmed(hypothesis: Hypothesis, seen: Observation) -> float | None:
     """The largest error as a fraction of its bound, or None where it leaves the bound.
 
     Where nothing bounds an error, everything stays inside: such a change explains nothing, unless
-    what it changes has no bound there either.
+    it bounds most of the elements in which the target is not what is changed.
     """
-    *_, widest = modes(FORMATS[seen.dtype]).values()
+    ways = modes(FORMATS[seen.dtype])
+    *_, widest = ways.values()
     try:
         if measure(hypothesis, seen.first(), widest).deviation is not None:
             return None  # nor does it stay inside in a stricter mode
         precision, distance = weigh(hypothesis, seen, to_the_end=False)
         if precision is None:
             return None
-        if not distance.decided and not _bounds_as_much(hypothesis, seen, precision):
+        if not distance.decided and share_bounded(hypothesis, seen, ways[precision]) < MOST:
             return None
     except DOES_NOT_RUN:
         return None
     return distance.worst
-
-
-def _bounds_as_much(hypothesis: Hypothesis, seen: Observation, precision: Precision) -> bool:
-    """Whether a hypothesis bounds all errors in every probe in which its optimizer does.
-
-    Where squares underflow nothing bounds a norm: it need not, if the target is no such optimizer
-    in other probes either.
-    """
-    mode = modes(FORMATS[seen.dtype])[precision]
-    unchanged = Hypothesis(hypothesis.optimizer)
-    is_excused, is_needed = False, False
-    for probe, trace in zip(seen.probes, seen.traces, strict=True):
-        alone = Observation(seen.dtype, (probe,), (trace,))
-        before, after = (measure(each, alone, mode) for each in (unchanged, hypothesis))
-        if after.decided:
-            is_needed = is_needed or before.deviation is not None
-        elif before.decided:
-            if not underflows(probe):
-                return False
-            is_excused = True
-    return is_needed or not is_excused

@@ -237,6 +237,27 @@ def measure(
     )
 
 
+def share_bounded(hypothesis: Hypothesis, seen: Observation, mode: Mode) -> float:
+    """Of the elements in which a target leaves the bounds of what is changed: how many it bounds.
+
+    1 where there is no such element.
+    """
+    unchanged = Hypothesis(hypothesis.optimizer)
+    outside = bounded = 0
+    for probe, trace in zip(seen.probes, seen.traces, strict=True):
+        runs = (_expected(each, probe, trace, mode) for each in (unchanged, hypothesis))
+        for step, (before, after) in enumerate(zip(*runs, strict=True), 1):
+            got = [trace.params[step - 1]]
+            if after[1] is not None and trace.resumed_after is not None:
+                got.append(trace.beside[step - 1 - trace.resumed_after])
+            for arrays, olds, news in zip(got, before, after, strict=False):
+                for x, old, new in zip(arrays, olds or (), news or (), strict=True):
+                    leaves = distance(x, old) > 1
+                    outside += int(leaves.sum())
+                    bounded += int((leaves & np.isfinite(new.error)).sum())
+    return bounded / outside if outside else 1.0
+
+
 def _measured(hypothesis: Hypothesis, probe: Probe, trace: Trace, mode: Mode) -> Distance:
     base = hypothesis.at(probe)
     given = probe

@@ -137,6 +137,8 @@ def _scaled_arrays(name: str, scope: Scope, path: Path) -> Iterator[Change]:
         if scope.has("xp"):
             unit = expression(f"{name} / xp.sqrt(xp.sum({name}**2))")
             yield Change(f"{said(own)} is divided by its norm", unit)
+            guarded = call("where", expression(f"{name} == 0"), own, unit)
+            yield Change(f"{said(own)} is divided by its norm where it is not zero", guarded)
     if is_field(path, ast.Div, "right"):
         yield Change(f"the root of {said(own)} in its place", call("sqrt", own))
     if name in scope.states and scope.has("t"):

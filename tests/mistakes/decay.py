@@ -287,12 +287,7 @@ def norm_of_the_gradient(theta, g, t, s, *, lr, weight_decay, **rates):
     return theta - lr * ratio(norm(theta), norm(g)) * h
 
 
-@mistake(
-    "lamb",
-    "the ratio is squared",
-    "ratio**2",
-    unexplained="nothing bounds the square of the ratio in most of the probes",
-)
+@mistake("lamb", "the ratio is squared", "ratio**2")
 def squared_norms(theta, g, t, s, *, lr, weight_decay, **rates):
     h = adam(g, t, s, **rates) + weight_decay * theta
     return theta - lr * ratio(np.sum(np.square(theta)), np.sum(np.square(h))) * h

@@ -235,11 +235,7 @@ def norm_before_the_decay(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay
     return theta - lr * ratio(theta, h) * (h + weight_decay * theta)
 
 
-@mistake(
-    "lamb",
-    "the ratio is squared",
-    unexplained="nothing bounds the square of the ratio in most of the probes",
-)
+@mistake("lamb", "the ratio is squared")
 def norms_without_their_roots(theta, g, t, s, *, lr, beta1, beta2, eps, weight_decay):
     h = adam_step(g, t, s, beta1, beta2, eps) + weight_decay * theta
     above, below = np.sum(theta**2), np.sum(h**2)

@@ -368,7 +368,7 @@ class SlowWeightsAreNotSaved(Target):
 # Rows
 
 
-@mistake("lazy(sgd(dampening=0.0))", "zeros in a gradient do something else", links="clab/dynet#70")
+@mistake("lazy(sgd(dampening=0.0))", "keeps rows of the parameter alone", links="clab/dynet#70")
 def buffer_decays_in_every_row(theta, g, t, s, *, lr, momentum):
     s.b = g if t == 1 else momentum * s.b + g
     present = np.any(g != 0, axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim else g != 0

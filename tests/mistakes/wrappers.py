@@ -750,7 +750,7 @@ class AbsentRowsMove(Lazy):
         return np.zeros(g.shape, bool)
 
 
-@mistake("lazy(adam)", "lazy_parameter")
+@mistake("lazy(adam)", "keeps rows of the parameter alone")
 class MomentsOfAbsentRowsDecay(Lazy):
     def step(self, grads):
         inner = self.optimizer
