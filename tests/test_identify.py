@@ -166,6 +166,19 @@ def test_where_no_form_is_near_the_hyperparameters_tell_the_family() -> None:
     assert "l2 added" in str(found)
 
 
+def test_a_target_with_a_learning_rate_of_its_own_says_which() -> None:
+    class Fixed:
+        def __init__(self, params: Sequence[Array]) -> None:
+            self.step = target(right)(params, lr=0.25).step
+
+    verdict = refopt.check(Fixed, "adam")
+    assert not verdict.conforms
+    first = verdict.explanations[0]
+    assert [d.file for d in first.differences] == ["learning rate"]
+    assert "it is 0.25; pin it in the spec: lr=0.25" in str(first)
+    assert refopt.check(Fixed, "adam(lr=0.25)").conforms
+
+
 def test_a_target_that_fails_is_an_error() -> None:
     found = refopt.identify("no.such.module:Adam", "adam")
     assert found.outcome == "error"

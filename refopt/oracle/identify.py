@@ -16,10 +16,13 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final
 
+import numpy as np
+
 from refopt import catalog, specification
 from refopt.adapters.adapt import imported
 from refopt.adapters.adapter import TargetError
 from refopt.arithmetic.bounds import FLOAT32, FORMATS, modes
+from refopt.hyperparameters import DOMAINS
 from refopt.optimizer import Optimizer
 from refopt.oracle.alternatives import COMMON
 from refopt.oracle.circumstances import Again, hanging_on
@@ -199,9 +202,11 @@ class Search:
         """
         forms = [form for expression in expressions for form in _forms(expression, dialect)]
         forms.sort(key=lambda form: form.dialect != dialect)
-        found = self._confirmed(forms)
-        if found:
-            return found
+        stage: Iterable[Candidate]
+        for stage in (forms, chain.from_iterable(map(self._at_its_own_rate, forms))):
+            found = self._confirmed(stage)
+            if found:
+                return found
         asked = len(expressions) == 1
         nearest = sorted(forms[asked:], key=self._likeness, reverse=True)
         first, *others = [*forms[:asked], *nearest]
@@ -261,6 +266,28 @@ class Search:
             for candidate, worst in hits
             if confirmed(candidate.hypothesis, again) is not None
         ]
+
+    def _at_its_own_rate(self, form: Candidate) -> Iterator[Candidate]:
+        """A form at the learning rate that the first step tells of a target that takes none.
+
+        People choose numbers of few digits, and more do not show in single precision.
+        """
+        probe, trace = self.seen.probes[0], self.seen.traces[0]
+        if "lr" in probe.hyperparameters:
+            return
+        optimizer = form.hypothesis.at(probe)
+        params = [p.astype(np.float64) for p in probe.params]
+        grads = [g if g is None else g.astype(np.float64) for g in probe.gradients[0]]
+        steps = optimizer.step(params, grads, optimizer.init(params))[0], trace.params[0]
+        expected, got = (
+            np.concatenate([np.ravel(p - q) for p, q in zip(params, new, strict=True)])
+            for new in steps
+        )
+        lr = float(f"{optimizer.lr * np.median((got / expected)[expected != 0]):.3g}")
+        if lr in DOMAINS["lr"] and lr != optimizer.lr:
+            words = f"it is {lr:g}; pin it in the spec: lr={lr:g}"
+            own = Difference.of("learning rate", 0, "", "", words)
+            yield form.changed(Hypothesis(replace(form.hypothesis.optimizer, lr=lr)), own)
 
     def _changed(self, form: Candidate) -> Iterator[Candidate]:
         """A form with one change."""
