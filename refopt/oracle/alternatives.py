@@ -452,7 +452,8 @@ def _without_function(function: str, arguments: Sequence[ast.expr]) -> Iterator[
             yield Change(f"without the {function}", x)
             if function == "sign":
                 negative = ast.Compare(x, [ast.Lt()], [ast.Constant(0)])
-                signs = call("where", negative, ast.Constant(-1.0), ast.Constant(1.0))
+                one = call("full_like", x, ast.Constant(1.0))
+                signs = call("where", negative, ast.Constant(-1.0), one)
                 yield Change("the sign of zero is 1", signs)
         case "zeros_like", [x]:
             yield Change(f"{said(x)} in place of zero", x)

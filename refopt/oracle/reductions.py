@@ -86,11 +86,17 @@ def of_sum(node: ast.BinOp) -> Iterator[Change]:
 
 
 def of_reduction(node: ast.Call) -> Iterator[Change]:
-    """The sum where the mean belongs, and other axes than all but the first."""
+    """The sum where the mean or any element counts, and other axes than all but the first."""
     match node:
         case ast.Call(func=ast.Attribute(attr="mean"), args=[x]):
             total = with_fields(node, func=expression("xp.sum"))
             yield Change(f"the sum of {said(x)} instead of the mean", total)
+        case ast.Call(func=ast.Attribute(attr="any"), args=[x]):
+            total = with_fields(node, func=expression("xp.sum"))
+            yield Change(
+                f"whether the sum of {said(x)} is zero, not whether all of it is",
+                ast.Compare(total, [ast.NotEq()], [ast.Constant(0)]),
+            )
         case ast.Call(
             func=ast.Name(id="range"),
             args=[ast.Constant(value=1), ast.Call(func=ast.Attribute(attr="ndim")) as count],

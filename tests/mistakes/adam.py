@@ -155,7 +155,7 @@ def counted_twice(theta, g, t, s, *, lr, beta1, beta2, eps):
     return theta - lr * m_hat / (np.sqrt(v_hat) + eps)
 
 
-@mistake("adam", "adam_epsilon_hat", "correction = xp.sqrt(1 - beta2**t)\n")
+@mistake("adam", "no bias correction", "the root of the correction of Adam's second moment")
 def second_correction_alone(theta, g, t, s, *, lr, beta1, beta2, eps):
     s.m = beta1 * s.m + (1 - beta1) * g
     s.v = beta2 * s.v + (1 - beta2) * g**2
@@ -244,7 +244,7 @@ def epsilon_squared_inside(theta, g, t, s, *, lr, beta1, beta2, eps):
     return theta - lr * m_hat / np.sqrt(v_hat + eps**2)
 
 
-@mistake("adam", "epsilon inside the root")
+@mistake("adam", "epsilon is added to the second moment", "epsilon is left out")
 def epsilon_inside_before_the_correction(theta, g, t, s, *, lr, beta1, beta2, eps):
     s.m = beta1 * s.m + (1 - beta1) * g
     s.v = beta2 * s.v + (1 - beta2) * g**2

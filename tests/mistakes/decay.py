@@ -192,7 +192,7 @@ def updated_before_the_sign(theta, g, t, s, *, lr, beta1, beta2, weight_decay):
     return theta - lr * h
 
 
-@mistake("lion", "sign", "m")
+@mistake("lion", "beta1 is given the value of beta2")
 def sign_of_the_buffer(theta, g, t, s, *, lr, beta1, beta2, weight_decay):
     s.m = beta2 * s.m + (1 - beta2) * g
     return theta - lr * (np.sign(s.m) + weight_decay * theta)
@@ -205,7 +205,7 @@ def sign_left_out(theta, g, t, s, *, lr, beta1, beta2, weight_decay):
     return theta - lr * h
 
 
-@mistake("lion", "m = beta1 * m + (1 - beta1) * g")
+@mistake("lion", "beta2 is given the value of beta1")
 def one_rate_in_lion(theta, g, t, s, *, lr, beta1, beta2, weight_decay):
     h = np.sign(beta1 * s.m + (1 - beta1) * g) + weight_decay * theta
     s.m = beta1 * s.m + (1 - beta1) * g

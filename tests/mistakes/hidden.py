@@ -26,7 +26,12 @@ class StateByShape(Adam):
         self.apply(self.params[i], g, self.m[slot], self.v[slot], self.t[i])
 
 
-@mistake("adam", "state", "load", entry=144, links="pytorch/pytorch#196083")
+@mistake(
+    "adam",
+    "what was loaded does not go on as what was saved",
+    entry=144,
+    links="pytorch/pytorch#196083",
+)
 class StateIsAliased(Adam):
     """Two optimizers share one state after saving and loading in one process."""
 

@@ -114,7 +114,7 @@ def ratio_left_out_and_l2(theta, g, t, s, *, lr, weight_decay, beta1, beta2, eps
     return theta - lr * s.m / (1 - beta1**t) / (np.sqrt(s.v / (1 - beta2**t)) + eps)
 
 
-@mistake("lamb", "adam_uncorrected where adam belongs", "the norm of the parameter is at most 10")
+@mistake("lamb", "no bias correction", "the norm of the parameter is at most 10")
 def uncorrected_and_clamped(theta, g, t, s, *, lr, weight_decay, beta1, beta2, eps):
     """As the first public implementation has it."""
     s.m = beta1 * s.m + (1 - beta1) * g
