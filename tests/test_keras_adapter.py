@@ -11,46 +11,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from adapting import SHAPES, Setting, assert_same
 
-from refopt.adapters.adapt import TargetError, adapt, framework
-from refopt.adapters.adapter import Adapter, Part
+from refopt.adapters.adapt import TargetError, framework
+from refopt.adapters.adapter import Part
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 pytest.importorskip(os.environ["KERAS_BACKEND"], reason="the backend of Keras is not installed")
 keras = pytest.importorskip("keras", reason="Keras is not installed")
 
-SHAPES = ((), (5,), (4, 3), (11,), (0,))
-STEPS = 5
 ARGUMENTS: Mapping[str, str | tuple[str, ...]] = {
     "learning_rate": "lr",
     "beta_1": "beta1",
     "beta_2": "beta2",
     "epsilon": "eps",
 }
+SETTING = Setting(ARGUMENTS, steps=5)
+params, gradients = SETTING.params, SETTING.gradients
+adapted, stepped = SETTING.adapted, SETTING.stepped
 GIVEN = {"lr": 0.3, "beta1": 0.8, "beta2": 0.6, "eps": 1e-2}
 NAMED = {"learning_rate": 0.3, "beta_1": 0.8, "beta_2": 0.6, "epsilon": 1e-2}
-
-
-def params(dtype: str = "float32") -> list[np.ndarray]:
-    random = np.random.default_rng(1)
-    return [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES]
-
-
-def gradients(dtype: str = "float32") -> list[list[np.ndarray]]:
-    random = np.random.default_rng(2)
-    return [
-        [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES] for _ in range(STEPS)
-    ]
-
-
-def adapted(target: Any, *outer: Part, **options: Any) -> Adapter:
-    return adapt((Part(target, ARGUMENTS, options=options), *outer), framework(target))
-
-
-def stepped(session: Any) -> list[np.ndarray]:
-    for grads in gradients():
-        arrays: list[np.ndarray] = session.step(grads)
-    return arrays
 
 
 def stepped_directly(optimizer: Any) -> list[np.ndarray]:
@@ -83,12 +63,6 @@ def compiled_directly(optimizer: Any, rates: Sequence[float]) -> list[np.ndarray
 def read(variable: Any) -> np.ndarray:
     value = variable.value.detach() if hasattr(variable.value, "detach") else variable.value
     return np.asarray(value)
-
-
-def assert_same(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    for one, other in zip(got, expected, strict=True):
-        assert (one.shape, one.dtype) == (other.shape, other.dtype)
-        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "Nadam", "Adamax", "Lamb"])

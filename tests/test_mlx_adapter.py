@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from adapting import SHAPES, Setting, assert_same
 
 import refopt
 from refopt.adapters.adapt import TargetError, adapt, framework
-from refopt.adapters.adapter import Adapter, Part
+from refopt.adapters.adapter import Part
 
 mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
 optimizers = pytest.importorskip("mlx.optimizers", reason="MLX is not installed")
 
-SHAPES = ((), (5,), (4, 3), (11,), (0,))
-STEPS = 5
 ARGUMENTS: Mapping[str, str | tuple[str, ...]] = {
     "learning_rate": "lr",
     "betas": ("beta1", "beta2"),
@@ -24,30 +23,11 @@ ARGUMENTS: Mapping[str, str | tuple[str, ...]] = {
     "momentum": "momentum",
     "weight_decay": "weight_decay",
 }
+SETTING = Setting(ARGUMENTS, steps=5)
+params, gradients = SETTING.params, SETTING.gradients
+adapted, stepped = SETTING.adapted, SETTING.stepped
 GIVEN = {"lr": 0.3, "beta1": 0.8, "beta2": 0.6, "eps": 1e-2}
 NAMED = {"learning_rate": 0.3, "betas": [0.8, 0.6], "eps": 1e-2}
-
-
-def params(dtype: str = "float32") -> list[np.ndarray]:
-    random = np.random.default_rng(1)
-    return [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES]
-
-
-def gradients(dtype: str = "float32") -> list[list[np.ndarray]]:
-    random = np.random.default_rng(2)
-    return [
-        [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES] for _ in range(STEPS)
-    ]
-
-
-def adapted(target: Any, *outer: Part, **options: Any) -> Adapter:
-    return adapt((Part(target, ARGUMENTS, options=options), *outer), framework(target))
-
-
-def stepped(session: Any) -> list[np.ndarray]:
-    for grads in gradients():
-        arrays: list[np.ndarray] = session.step(grads)
-    return arrays
 
 
 def stepped_directly(optimizer: Any) -> list[np.ndarray]:
@@ -56,12 +36,6 @@ def stepped_directly(optimizer: Any) -> list[np.ndarray]:
     for grads in gradients():
         tree = optimizer.apply_gradients({"layers": [mx.array(g) for g in grads]}, tree)
     return [np.array(p) for p in tree["layers"]]
-
-
-def assert_same(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    for one, other in zip(got, expected, strict=True):
-        assert (one.shape, one.dtype) == (other.shape, other.dtype)
-        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("options", [{}, {"bias_correction": True}])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from adapting import SHAPES, Setting, assert_same
 
 import refopt
 from refopt.adapters.adapt import TargetError, adapt, framework, imported
@@ -16,24 +17,13 @@ reference = pytest.importorskip("onnx.reference", reason="ONNX is not installed"
 
 HOME = "onnx.reference.ops.aionnx_preview_training"
 DOMAIN = "ai.onnx.preview.training"
-SHAPES = ((), (5,), (4, 3), (11,), (0,))
-STEPS = 4
 ARGUMENTS = {"R": "lr", "alpha": "beta1", "beta": "beta2", "epsilon": "eps"}
+SETTING = Setting(ARGUMENTS, steps=4)
+params, gradients = SETTING.params, SETTING.gradients
+stepped = SETTING.stepped
 GIVEN = {"lr": 0.3, "beta1": 0.8, "beta2": 0.6, "eps": 1e-2}
 STATES = {"Adam": 2, "Adagrad": 1, "Momentum": 1}
 MOMENTUM = {"mode": "standard", "norm_coefficient": 0.0}
-
-
-def params() -> list[np.ndarray]:
-    random = np.random.default_rng(1)
-    return [np.asarray(random.normal(size=shape), "float32") for shape in SHAPES]
-
-
-def gradients() -> list[list[np.ndarray]]:
-    random = np.random.default_rng(2)
-    return [
-        [np.asarray(random.normal(size=shape), "float32") for shape in SHAPES] for _ in range(STEPS)
-    ]
 
 
 def operator(name: str) -> Any:
@@ -41,14 +31,7 @@ def operator(name: str) -> Any:
 
 
 def adapted(name: str, **options: Any) -> Adapter:
-    target = operator(name)
-    return adapt((Part(target, ARGUMENTS, options=options),), framework(target))
-
-
-def stepped(session: Any) -> list[np.ndarray]:
-    for grads in gradients():
-        arrays: list[np.ndarray] = session.step(grads)
-    return arrays
+    return SETTING.adapted(operator(name), **options)
 
 
 def stepped_by_a_model(name: str, first: int, **attributes: Any) -> list[np.ndarray]:
@@ -77,12 +60,6 @@ def stepped_by_a_model(name: str, first: int, **attributes: Any) -> list[np.ndar
         tensors = zip([*theta, *state, *grads], [*arrays, *given], strict=True)
         arrays = evaluator.run(None, {**scalars, **dict(tensors)})
     return arrays[: len(SHAPES)]
-
-
-def assert_same(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    for one, other in zip(got, expected, strict=True):
-        assert (one.shape, one.dtype) == (other.shape, other.dtype)
-        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(

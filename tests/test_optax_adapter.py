@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from adapting import Setting, assert_same
 
 from refopt.adapters.adapt import TargetError, adapt, framework
-from refopt.adapters.adapter import Adapter, Part
+from refopt.adapters.adapter import Part
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 optax = pytest.importorskip("optax", reason="Optax is not installed")
 jnp = jax.numpy
 
-SHAPES = ((), (5,), (4, 3), (11,), (0,))
 STEPS = 7
 CONSTANT = (0.3,) * STEPS
 RATES = (0.3, 0.15, 0.1, 0.6, 0.07, 0.3, 0.2)
@@ -27,32 +27,13 @@ ARGUMENTS: Mapping[str, str | tuple[str, ...]] = {
     "b2": "beta2",
     "eps": "eps",
 }
+SETTING = Setting(ARGUMENTS, steps=STEPS)
+params, gradients = SETTING.params, SETTING.gradients
+adapted, stepped = SETTING.adapted, SETTING.stepped
 GIVEN = {"lr": 0.3, "beta1": 0.8, "beta2": 0.6, "eps": 1e-2}
 ACCUMULATION = Part(optax.MultiSteps, {"every_k_schedule": "k"}, wraps="argument")
 CLIP = Part(optax.clip_by_global_norm, {"max_norm": "max_norm"}, wraps="chain")
 LOOKAHEAD = Part(optax.lookahead, {"sync_period": "k", "slow_step_size": "alpha"}, wraps="argument")
-
-
-def params(dtype: str = "float32") -> list[np.ndarray]:
-    random = np.random.default_rng(1)
-    return [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES]
-
-
-def gradients(dtype: str = "float32") -> list[list[np.ndarray]]:
-    random = np.random.default_rng(2)
-    return [
-        [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES] for _ in range(STEPS)
-    ]
-
-
-def adapted(target: Any, *outer: Part, **options: Any) -> Adapter:
-    return adapt((Part(target, ARGUMENTS, options=options), *outer), framework(target))
-
-
-def stepped(session: Any, dtype: str = "float32") -> list[np.ndarray]:
-    for grads in gradients(dtype):
-        arrays: list[np.ndarray] = session.step(grads)
-    return arrays
 
 
 def stepped_at_rates(session: Any) -> list[np.ndarray]:
@@ -92,12 +73,6 @@ def compiled_directly(
     for lr, grads in zip(rates, gradients(), strict=True):
         theta, state = step(lr, [jnp.array(g) for g in grads], state, theta)
     return [np.asarray(p) for p in theta]
-
-
-def assert_same(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    for one, other in zip(got, expected, strict=True):
-        assert (one.shape, one.dtype) == (other.shape, other.dtype)
-        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from adapting import SHAPES, Setting, assert_same
 
 import refopt
 from refopt import specification
 from refopt.adapters.adapt import TargetError, adapt, framework
-from refopt.adapters.adapter import Adapter, Part
+from refopt.adapters.adapter import Part
 from refopt.report.matrix import surroundings
 
 paddle = pytest.importorskip("paddle", reason="Paddle is not installed")
 
-SHAPES = ((), (5,), (4, 3), (11,), (0,))
-STEPS = 6
 ARGUMENTS: Mapping[str, str | tuple[str, ...]] = {
     "learning_rate": "lr",
     "momentum": "momentum",
@@ -26,30 +25,11 @@ ARGUMENTS: Mapping[str, str | tuple[str, ...]] = {
     "epsilon": "eps",
     "weight_decay": "weight_decay",
 }
+SETTING = Setting(ARGUMENTS, steps=6)
+params, gradients = SETTING.params, SETTING.gradients
+adapted, stepped = SETTING.adapted, SETTING.stepped
 GIVEN = {"lr": 0.3, "beta1": 0.8, "beta2": 0.6, "eps": 1e-2}
 NAMED = {"learning_rate": 0.3, "beta1": 0.8, "beta2": 0.6, "epsilon": 1e-2}
-
-
-def params(dtype: str = "float32") -> list[np.ndarray]:
-    random = np.random.default_rng(1)
-    return [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES]
-
-
-def gradients(dtype: str = "float32") -> list[list[np.ndarray]]:
-    random = np.random.default_rng(2)
-    return [
-        [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES] for _ in range(STEPS)
-    ]
-
-
-def adapted(target: Any, *outer: Part, **options: Any) -> Adapter:
-    return adapt((Part(target, ARGUMENTS, options=options), *outer), framework(target))
-
-
-def stepped(session: Any, dtype: str = "float32") -> list[np.ndarray]:
-    for grads in gradients(dtype):
-        arrays: list[np.ndarray] = session.step(grads)
-    return arrays
 
 
 def stepped_directly(make: Callable[..., Any], dtype: str = "float32") -> list[np.ndarray]:
@@ -68,12 +48,6 @@ def stepped_directly(make: Callable[..., Any], dtype: str = "float32") -> list[n
         optimizer.step()
         optimizer.clear_grad()
     return [p.numpy() for p in layer.parameters()]
-
-
-def assert_same(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    for one, other in zip(got, expected, strict=True):
-        assert (one.shape, one.dtype) == (other.shape, other.dtype)
-        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

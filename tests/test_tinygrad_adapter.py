@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from adapting import Setting, assert_same
 
 import refopt
 from refopt.adapters.adapt import TargetError, adapt, framework
-from refopt.adapters.adapter import Adapter, Part
+from refopt.adapters.adapter import Part
 
 tinygrad = pytest.importorskip("tinygrad", reason="tinygrad is not installed")
 optim = pytest.importorskip("tinygrad.nn.optim", reason="tinygrad is not installed")
 
 SHAPES = ((5,), (4, 3), (0,))
-STEPS = 4
 ARGUMENTS: Mapping[str, str | tuple[str, ...]] = {
     "lr": "lr",
     "momentum": "momentum",
@@ -25,28 +25,9 @@ ARGUMENTS: Mapping[str, str | tuple[str, ...]] = {
     "eps": "eps",
     "weight_decay": "weight_decay",
 }
-
-
-def params(dtype: str = "float32") -> list[np.ndarray]:
-    random = np.random.default_rng(1)
-    return [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES]
-
-
-def gradients(dtype: str = "float32") -> list[list[np.ndarray]]:
-    random = np.random.default_rng(2)
-    return [
-        [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES] for _ in range(STEPS)
-    ]
-
-
-def adapted(target: Any, *outer: Part, **options: Any) -> Adapter:
-    return adapt((Part(target, ARGUMENTS, options=options), *outer), framework(target))
-
-
-def stepped(session: Any) -> list[np.ndarray]:
-    for grads in gradients():
-        arrays: list[np.ndarray] = session.step(grads)
-    return arrays
+SETTING = Setting(ARGUMENTS, steps=4, shapes=SHAPES)
+params, gradients = SETTING.params, SETTING.gradients
+adapted, stepped = SETTING.adapted, SETTING.stepped
 
 
 def stepped_directly(make: Callable[..., Any]) -> list[np.ndarray]:
@@ -61,12 +42,6 @@ def stepped_directly(make: Callable[..., Any]) -> list[np.ndarray]:
             sum(losses[1:], losses[0]).backward()
             optimizer.step()
         return [tensor.numpy() for tensor in tensors]
-
-
-def assert_same(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    for one, other in zip(got, expected, strict=True):
-        assert (one.shape, one.dtype) == (other.shape, other.dtype)
-        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("fused", [False, True])

@@ -9,41 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from adapting import Setting, assert_same
 
 from refopt.adapters.adapt import TargetError, adapt, framework
-from refopt.adapters.adapter import Adapter, Part
+from refopt.adapters.adapter import Part
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-SHAPES = ((), (5,), (4, 3), (11,), (0,))
-STEPS = 6
 NAMES = ("lr", "momentum", "eps", "weight_decay")
 ARGUMENTS: Mapping[str, str | tuple[str, ...]] = {
     "betas": ("beta1", "beta2"),
     **{name: name for name in NAMES},
 }
-
-
-def params(dtype: str = "float32") -> list[np.ndarray]:
-    random = np.random.default_rng(1)
-    return [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES]
-
-
-def gradients(dtype: str = "float32") -> list[list[np.ndarray]]:
-    random = np.random.default_rng(2)
-    return [
-        [np.asarray(random.normal(size=shape), dtype) for shape in SHAPES] for _ in range(STEPS)
-    ]
-
-
-def adapted(target: Any, **options: Any) -> Adapter:
-    return adapt((Part(target, ARGUMENTS, options=options),), framework(target))
-
-
-def stepped(session: Any, dtype: str = "float32") -> list[np.ndarray]:
-    for grads in gradients(dtype):
-        arrays: list[np.ndarray] = session.step(grads)
-    return arrays
+SETTING = Setting(ARGUMENTS, steps=6)
+params, gradients = SETTING.params, SETTING.gradients
+adapted, stepped = SETTING.adapted, SETTING.stepped
 
 
 def stepped_directly(make: Callable[..., Any], dtype: str = "float32") -> list[np.ndarray]:
@@ -55,12 +35,6 @@ def stepped_directly(make: Callable[..., Any], dtype: str = "float32") -> list[n
             tensor.grad = torch.tensor(g)
         optimizer.step()
     return [tensor.detach().numpy() for tensor in tensors]
-
-
-def assert_same(got: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    for one, other in zip(got, expected, strict=True):
-        assert (one.shape, one.dtype) == (other.shape, other.dtype)
-        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
