@@ -69,9 +69,14 @@ def around_descent(function: str) -> Optimizer:
 
 
 def own_edits(optimizer: Optimizer) -> list[LineEdit]:
-    """The edits of the lines of the outermost layer."""
+    """The edits of the lines of the outermost layer.
+
+    What they add after ``==`` is left out: of two symbols Python says that they are not equal,
+    whatever values they may have.
+    """
     last = len(optimizer.layers) - 1
-    return [e for e in edits(optimizer) if isinstance(e, LineEdit) and e.index == last]
+    own = (e for e in edits(optimizer) if isinstance(e, LineEdit) and e.index == last)
+    return [e for e in own if e.after.count("==") <= e.before.count("==")]
 
 
 # A tensor
@@ -142,7 +147,8 @@ def are_apart(code: Any, stated: Any, points: int) -> bool:
         if there.has(sp.nan, sp.zoo, sp.oo):
             continue
         try:
-            if differ(code.subs(place), there, points):
+            here = code.subs(place)
+            if here.has(sp.nan, sp.zoo) or differ(here, there, points):
                 return True
         except (TypeError, ValueError):  # it asks which of two complex numbers is larger
             return True

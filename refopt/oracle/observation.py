@@ -240,7 +240,7 @@ def measure(
 def share_bounded(hypothesis: Hypothesis, seen: Observation, mode: Mode) -> float:
     """Of the elements in which a target leaves the bounds of what is changed: how many it bounds.
 
-    1 where there is no such element.
+    All, where there is no such element and nothing is changed.
     """
     unchanged = Hypothesis(hypothesis.optimizer)
     outside = bounded = 0
@@ -255,7 +255,7 @@ def share_bounded(hypothesis: Hypothesis, seen: Observation, mode: Mode) -> floa
                     leaves = distance(x, old) > 1
                     outside += int(leaves.sum())
                     bounded += int((leaves & np.isfinite(new.error)).sum())
-    return bounded / outside if outside else 1.0
+    return bounded / outside if outside else float(hypothesis.change is Hypothesis.change)
 
 
 def _measured(hypothesis: Hypothesis, probe: Probe, trace: Trace, mode: Mode) -> Distance:
