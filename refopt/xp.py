@@ -161,8 +161,8 @@ class ArrayNamespace(Namespace):
         return self.library.max(x)
 
     def mean(self, x: Array, axis: tuple[int, ...]) -> Array:
-        if math.prod(x.shape) == 0:  # NumPy warns of a mean over nothing
-            return self.library.sum(x, axis=axis, keepdims=True)
+        if math.prod(x.shape) == 0:
+            return x  # as good a mean as any, and NumPy warns of its own
         return self.library.mean(x, axis=axis, keepdims=True)
 
     def any(self, x: Array, axis: tuple[int, ...]) -> Array:
