@@ -286,7 +286,6 @@ def _optax(optimizer: str, params: Arrays, grads: Arrays) -> Step:
 def _installed(package: str) -> bool:
     try:
         importlib.import_module(package)
-        version(package)
     except (ImportError, OSError):  # the latter from a package whose libraries are not there
         return False
     return True
