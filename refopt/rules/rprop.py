@@ -7,7 +7,7 @@ after a change of sign, and then a step size stays as it is. ``initial_step`` li
 
 
 def rprop_init(xp, theta, *, initial_step):
-    """Every step size starts at ``initial_step``, and the last gradient at zero."""
+    """Every step size starts at ``initial_step``, what stands for the last gradient at zero."""
     return xp.full_like(theta, initial_step), xp.zeros_like(theta)
 
 
@@ -44,9 +44,7 @@ def rprop_backtracking(
     return h, delta, g_old, h
 
 
-def rprop_delayed_init(xp, theta, *, initial_step):
-    """Every step size starts at ``initial_step``, and no step waits."""
-    return xp.full_like(theta, initial_step), xp.zeros_like(theta)
+rprop_delayed_init = rprop_init
 
 
 def rprop_delayed(
